@@ -1,0 +1,110 @@
+# Everything a developer runs. `make` lists it.
+include tests/cluster/versions.env
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cairn
+# uv is made there by `make requirements` if the machine has none.
+export PATH := $(PATH):$(CACHE)/tools/uv-$(UV_VERSION)
+# `CLUSTER=current` uses the cluster that KUBECONFIG names; anything else, this checkout's own.
+export CLUSTER
+
+RUN := uv run --locked
+IN_CLUSTER := tests/cluster/with.sh
+PYTEST := $(RUN) pytest $(PYTEST_ARGS)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
+
+.PHONY: requirements
+requirements: ## Check what this machine must have; install uv if it is missing
+	@tests/cluster/requirements.sh
+
+## ---- look
+
+.PHONY: demo
+demo: install ## Show what Cairn does, on a cluster of this checkout
+	$(IN_CLUSTER) bash manifests/demo/run.sh
+
+## ---- the code
+
+.PHONY: lint
+lint: requirements ## Check style and the direction of imports
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) lint-imports
+
+.PHONY: types
+types: requirements ## Check types
+	$(RUN) pyright
+
+.PHONY: generate
+generate: requirements ## Rewrite what is generated: CRDs, the chart's copies of them, the API reference
+	$(RUN) python -m cairn.generate
+
+.PHONY: check
+check: requirements ## Fail if something generated is out of date
+	$(RUN) python -m cairn.generate --check
+
+## ---- tests
+
+.PHONY: test
+test: lint types check test-unit test-crd test-e2e ## Run every check and every test but the long ones
+
+.PHONY: test-full
+test-full: PYTEST_ARGS += -m "full or not full"
+test-full: test ## The same, with the long fault and matrix tests
+
+.PHONY: test-unit
+test-unit: requirements ## Test without a cluster
+	$(PYTEST) tests/unit
+
+.PHONY: test-crd
+test-crd: cluster ## Test the CRDs against an API server
+	$(IN_CLUSTER) $(PYTEST) tests/crd
+
+.PHONY: test-e2e
+test-e2e: install ## Test the operator in a cluster
+	$(IN_CLUSTER) $(PYTEST) tests/e2e
+
+.PHONY: bench
+bench: install ## Measure the operator in a cluster
+	$(IN_CLUSTER) $(PYTEST) tests/bench
+
+## ---- the cluster
+
+.PHONY: cluster
+cluster: requirements ## Start a kind cluster of this checkout (CLUSTER=current: use the one KUBECONFIG names)
+	@tests/cluster/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## Delete this checkout's cluster and all it left on the machine but the caches
+	@tests/cluster/down.sh
+
+.PHONY: images
+images: cluster ## Build the images that changed and give them to the cluster
+	@$(IN_CLUSTER) tests/cluster/images.sh
+
+.PHONY: install
+install: images ## Install or upgrade the operator from this checkout
+	$(IN_CLUSTER) tests/cluster/install.sh
+
+.PHONY: uninstall
+uninstall: ## Remove the operator
+	$(IN_CLUSTER) helm uninstall cairn --namespace cairn-system --ignore-not-found --wait
+	$(IN_CLUSTER) kubectl delete namespace cairn-system --ignore-not-found
+
+## ---- leftovers
+
+.PHONY: clean
+clean: ## Remove this checkout's build outputs and tool caches
+	rm -rf .venv dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find operator tests manifests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: clean-cache
+clean-cache: ## Remove what all checkouts share in the user's cache: tools, images, Docker's data
+	@tests/cluster/clean-cache.sh

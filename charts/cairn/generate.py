@@ -1,0 +1,81 @@
+"""Write what is made from the chart: the table of values in its README, and manifests/install/operator.yaml.
+
+Usage: charts/cairn/generate.py [--check] (needs helm and PyYAML)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHART = Path(__file__).resolve().parent
+README = CHART / "README.md"
+OPERATOR = CHART.parent.parent / "manifests/install/operator.yaml"
+TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end -->)", re.DOTALL)
+
+HEADER = "# Generated from charts/cairn with its default values (`make generate`); do not edit.\n"
+HELMS_OWN = re.compile(r" *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n")
+
+
+def main() -> int:
+    """Write the files, or with --check only say which are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
+    check = parser.parse_args().check
+    stale = {path: text for path, text in generated_files().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        sys.stdout.write(f"{'out of date' if check else 'wrote'}: {path}\n")
+        if not check:
+            path.write_text(text)
+    return 1 if check and stale else 0
+
+
+def generated_files() -> dict[Path, str]:
+    """Return the text of the generated files."""
+    values = (CHART / "values.yaml").read_text()
+    table = "".join(f"| {' | '.join(row)} |\n" for row in (("Value", "Default", "Meaning"), ("-",) * 3, *rows(values)))
+    return {README: TABLE.sub(lambda _: table, README.read_text()), OPERATOR: HEADER + operator()}
+
+
+def operator() -> str:
+    """Return the chart's objects without the CRDs, the hooks, and the labels that say that Helm manages them."""
+    settings = ["--namespace=cairn-system", "--kube-version=1.29", "--no-hooks", "--set=crds.install=false"]
+    command = ["helm", "template", "cairn", str(CHART), *settings]
+    rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - no input
+    documents = (HELMS_OWN.sub("", text) for text in re.split(r"^---\n", rendered, flags=re.MULTILINE))
+    return "".join(f"---\n{text}" for text in documents if yaml.safe_load(text))
+
+
+def rows(values: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and description of every value that has a comment."""
+    path: list[str] = []
+    comment: list[str] = []
+    for line in values.splitlines():
+        if match := re.match(r"( *)# ?(.*)", line):
+            comment.append(match[2])
+        elif match := re.match(r"( *)(\w+):", line):
+            path[len(match[1]) // 2 :] = [match[2]]
+            if comment:
+                yield ".".join(path), f"`{_default(values, path)}`", " ".join(comment)
+            comment = []
+        elif not line:
+            comment = []
+
+
+def _default(values: str, path: list[str]) -> str:
+    value: Any = yaml.safe_load(values)
+    for key in path:
+        value = value[key]
+    return json.dumps(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

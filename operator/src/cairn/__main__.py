@@ -1,0 +1,59 @@
+"""The operator's process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+
+import kopf
+from aiohttp import web
+from prometheus_client import REGISTRY
+from pydantic import ValidationError
+
+from cairn.clients.cluster import Cluster
+from cairn.clients.events import EventRecorder
+from cairn.clients.kubernetes import Kubernetes
+from cairn.clients.metrics import ReadinessCollector
+from cairn.handlers import http, kinds, logging
+from cairn.handlers.operator import Operator
+from cairn.settings import Settings
+
+
+def main() -> int:
+    """Run the operator until it is told to stop."""
+    try:
+        settings = Settings.model_validate({})
+    except ValidationError as error:
+        sys.stderr.write(f"The settings are not valid; each is an environment variable CAIRN_<NAME>:\n{error}\n")
+        return 2
+    logging.set_up(settings)
+    asyncio.run(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    kubernetes = await Kubernetes.connect()
+    events = EventRecorder(kubernetes, os.environ.get("POD_NAME") or socket.gethostname())
+    cluster = Cluster(kubernetes, events)
+    operator = Operator(cluster, settings)
+    REGISTRY.register(ReadinessCollector(cluster.components, cluster.stacks))
+    runner = web.AppRunner(http.application(operator))
+    await runner.setup()
+    await web.TCPSite(runner, port=settings.http_port).start()
+    registry = kopf.OperatorRegistry()
+    kinds.register(registry, operator)
+    try:
+        await kopf.operator(
+            registry=registry,
+            standalone=True,
+            clusterwide=not settings.namespace_list,
+            namespaces=settings.namespace_list,
+        )
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

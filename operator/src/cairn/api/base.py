@@ -1,0 +1,120 @@
+"""The base of every API model, and the field types that several kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+GROUP = "cairn.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+JsonObject = dict[str, Any]
+"""A Kubernetes object, or a part of one, as JSON carries it."""
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+
+class Model(BaseModel):
+    """An API object or a part of one: camelCase on the wire, unknown fields refused, immutable in memory."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    def to_json(self) -> JsonObject:
+        """Return the object as it goes over the wire: aliases, and no absent fields."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A CEL rule that the API server evaluates, with the message that it answers when the rule does not hold.
+
+    Source: https://kubernetes.io/docs/reference/using-api/cel/
+    """
+
+    rule: str
+    message: str
+
+    def to_json(self) -> JsonObject:
+        """Return the item of `x-kubernetes-validations`."""
+        return {"rule": self.rule, "message": self.message}
+
+
+def rules(*items: Rule) -> dict[str, JsonValue]:
+    """Return the schema extension that carries CEL rules, for `json_schema_extra`."""
+    return {"x-kubernetes-validations": [item.to_json() for item in items]}
+
+
+def list_map(*keys: str) -> dict[str, JsonValue]:
+    """Return the schema extension of a list whose items are identified by `keys` (`listType: map`)."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+LIST_SET: dict[str, JsonValue] = {"x-kubernetes-list-type": "set"}
+LIST_ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
+OPAQUE: dict[str, JsonValue] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+"""The schema of a Kubernetes type that is too large to spell out; the API server checks it in a dry run."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
+LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+Quantity = Annotated[
+    str,
+    BeforeValidator(str),
+    StringConstraints(max_length=32, pattern=QUANTITY),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": QUANTITY,
+            "maxLength": 32,
+        }
+    ),
+]
+"""A Kubernetes quantity such as `500m` or `10Gi`."""
+
+Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+"""An RFC 3339 time in UTC."""
+
+Opaque = Annotated[Mapping[str, Any], Field(json_schema_extra=OPAQUE)]
+
+
+class LocalRef(Model):
+    """The name of an object of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the object, in this namespace.")
+
+
+class LocalSecretRef(Model):
+    """The name of a Secret of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret, in this namespace.")
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret, in this namespace.")
+    key: SecretKey = Field(description="Key within the Secret's data.")

@@ -1,0 +1,62 @@
+"""Conditions, as the Kubernetes API conventions define them.
+
+Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from cairn.api.base import Model, Timestamp
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(Model):
+    """One aspect of the object's state."""
+
+    type: str = Field(description="What the condition is about.", min_length=1, max_length=63)
+    status: ConditionStatus = Field(description="Whether it holds: True, False or Unknown.")
+    reason: str = Field(
+        description="The cause in one CamelCase word, for programs.",
+        min_length=1,
+        max_length=128,
+        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+    )
+    message: str = Field(description="The cause in a sentence, with the next action, for people.", max_length=4096)
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
+    observed_generation: int = Field(description="The generation of the spec that this is about.", ge=0)
+
+
+def set_condition(
+    conditions: Iterable[Condition],
+    type_: str,
+    *,
+    status: ConditionStatus,
+    reason: str,
+    message: str,
+    generation: int,
+    now: str,
+) -> list[Condition]:
+    """Return the conditions with one of them set; its transition time moves only when its status does."""
+    kept = list(conditions)
+    old = find_condition(kept, type_)
+    new = Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message[:4096],
+        last_transition_time=old.last_transition_time if old and old.status == status else now,
+        observed_generation=generation,
+    )
+    if old is None:
+        return [*kept, new]
+    return [new if condition.type == type_ else condition for condition in kept]
+
+
+def find_condition(conditions: Sequence[Condition], type_: str) -> Condition | None:
+    """Return the condition of that type, or None."""
+    return next((condition for condition in conditions if condition.type == type_), None)

@@ -1,0 +1,138 @@
+"""What a user may add to the pods that Cairn makes.
+
+Kubernetes' own types keep Kubernetes' own names and meaning. Those that are too large to spell out are opaque in the
+schema; the operator has the API server check them by a dry run of the pod before a run starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from cairn.api.base import (
+    LIST_ATOMIC,
+    LocalSecretRef,
+    Model,
+    ObjectName,
+    Opaque,
+    Quantity,
+    Rule,
+    list_map,
+    rules,
+)
+
+LabelMap = Annotated[
+    Mapping[str, Annotated[str, Field(max_length=4096)]],
+    Field(max_length=64),
+]
+Opaques = tuple[Opaque, ...]
+
+
+class EnvVar(Model):
+    """An environment variable, as in a Kubernetes container."""
+
+    name: str = Field(
+        description="Name of the variable. Names that begin with CAIRN_ are Cairn's own.",
+        min_length=1,
+        max_length=253,
+        pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$",
+    )
+    value: str | None = Field(
+        None,
+        description="Its value. `$(params.x)`, `$(run.name)`, `$(run.uid)` and `$(steps.s.results.r)` are replaced; "
+        "`$$(` is a literal `$(`.",
+        max_length=32768,
+    )
+    value_from: Opaque | None = Field(
+        None,
+        description="Where the value comes from instead: `secretKeyRef`, `configMapKeyRef`, `fieldRef` or "
+        "`resourceFieldRef`, as in a Kubernetes container.",
+    )
+
+
+class ResourceRequirements(Model):
+    """CPU, memory and devices, as in a Kubernetes container."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=32)] | None = Field(
+        None, description="What the scheduler sets aside, such as `cpu: 500m` and `memory: 1Gi`."
+    )
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=32)] | None = Field(
+        None,
+        description="What may not be exceeded. A container over its memory limit is killed (`OOMKilled`).",
+    )
+
+
+class PodTemplate(Model):
+    """Additions to a step's pod. Where several levels give one, the most specific level wins."""
+
+    labels: LabelMap | None = Field(
+        None,
+        description="Labels of the pod. Keys of `cairn.dev/` and `app.kubernetes.io/managed-by` are Cairn's own.",
+        json_schema_extra=rules(
+            Rule(
+                "self.all(k, !k.startsWith('cairn.dev/') && k != 'app.kubernetes.io/managed-by')",
+                "labels that begin with cairn.dev/, and app.kubernetes.io/managed-by, are set by Cairn: remove them",
+            )
+        ),
+    )
+    annotations: LabelMap | None = Field(None, description="Annotations of the pod.")
+    node_selector: LabelMap | None = Field(None, description="Labels that a node must have to run the pod.")
+    tolerations: Annotated[Opaques, Field(max_length=32)] | None = Field(
+        None, description="Taints of nodes that the pod tolerates.", json_schema_extra=LIST_ATOMIC
+    )
+    affinity: Opaque | None = Field(None, description="Node affinity, pod affinity and pod anti-affinity.")
+    topology_spread_constraints: Annotated[Opaques, Field(max_length=16)] | None = Field(
+        None, description="How pods are spread over zones and nodes.", json_schema_extra=LIST_ATOMIC
+    )
+    volumes: Annotated[Opaques, Field(max_length=64)] | None = Field(
+        None,
+        description="Volumes of the pod, each with a name. Names that begin with `cairn-` are Cairn's own.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    volume_mounts: Annotated[Opaques, Field(max_length=64)] | None = Field(
+        None,
+        description="Where the step's container sees the volumes: `name`, `mountPath`, `subPath`, `readOnly`.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
+        None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")
+    )
+    env_from: Annotated[Opaques, Field(max_length=64)] | None = Field(
+        None,
+        description="Secrets and ConfigMaps whose every key becomes an environment variable of the step's container.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    security_context: Opaque | None = Field(
+        None,
+        description="Security context of the pod. Left out, the pod meets the Pod Security level `restricted` and runs as "
+        "user and group 65532; what is given here is merged over that.",
+    )
+    container_security_context: Opaque | None = Field(
+        None,
+        description="Security context of the step's container, merged over one that meets `restricted`.",
+    )
+    service_account_name: ObjectName | None = Field(
+        None, description="ServiceAccount of the pod. Left out, the namespace's `default`."
+    )
+    automount_service_account_token: bool | None = Field(
+        None, description="Whether the pod gets a token for the Kubernetes API. Left out, it gets none."
+    )
+    image_pull_secrets: Annotated[tuple[LocalSecretRef, ...], Field(max_length=16)] | None = Field(
+        None, description="Secrets to pull the step's image with.", json_schema_extra=list_map("name")
+    )
+    image_pull_policy: str | None = Field(
+        None,
+        description="When the step's image is pulled: Always, IfNotPresent or Never.",
+        json_schema_extra={"enum": ["Always", "IfNotPresent", "Never"]},
+    )
+    priority_class_name: ObjectName | None = Field(None, description="PriorityClass of the pod.")
+    runtime_class_name: ObjectName | None = Field(None, description="RuntimeClass of the pod.")
+    scheduler_name: ObjectName | None = Field(None, description="Scheduler that places the pod.")
+    resources: ResourceRequirements | None = Field(None, description="CPU, memory and devices of the step's container.")
+    host_aliases: Annotated[Opaques, Field(max_length=32)] | None = Field(
+        None,
+        description="Extra lines of the pod's /etc/hosts: `ip` and `hostnames`.",
+        json_schema_extra=LIST_ATOMIC,
+    )

@@ -1,0 +1,69 @@
+"""The kind Stack: a named set of components."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cairn.api.base import GROUP, LocalRef, Model, list_map
+from cairn.api.conditions import Condition
+from cairn.api.pod_template import EnvVar, PodTemplate
+
+DEFAULT_STACK_ANNOTATION = f"{GROUP}/default-stack"
+"""Set to "true" on the Stack that runs without a `stackRef` use, as a StorageClass is made the default."""
+
+BUILT_IN_STACK = "default"
+"""The stack of a run without a `stackRef` where no Stack is the default: local orchestrator, local artifact store."""
+
+
+class StackSpec(Model):
+    """Which component the stack uses for what."""
+
+    orchestrator_ref: LocalRef = Field(description="StackComponent that runs the steps (type `orchestrator`).")
+    artifact_store_ref: LocalRef = Field(description="StackComponent that keeps the artifacts (type `artifactStore`).")
+    step_operator_refs: Annotated[tuple[LocalRef, ...], Field(max_length=16)] | None = Field(
+        None,
+        description="StackComponents that single steps may ask for with `stepOperatorRef` (type `stepOperator`), such as "
+        "one with a GPU.",
+        json_schema_extra=list_map("name"),
+    )
+    pod_template: PodTemplate | None = Field(
+        None, description="Additions to the pod of every step that runs on this stack."
+    )
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
+        None,
+        description="Environment variables of every step that runs on this stack.",
+        json_schema_extra=list_map("name"),
+    )
+    description: str | None = Field(None, description="What the stack is for.", max_length=1024)
+
+
+class ComponentStatus(Model):
+    """What the stack found of one of its components."""
+
+    type: str = Field(description="Type that the stack uses it as.", max_length=63)
+    name: str = Field(description="Name of the StackComponent.", max_length=253)
+    flavor: str | None = Field(None, description="Flavor, where the component exists.", max_length=63)
+    ready: bool = Field(description="Whether it can be used in this stack.")
+    reason: str = Field(description="The cause in one CamelCase word.", max_length=128)
+    message: str = Field(description="The cause in a sentence, with the next action.", max_length=1024)
+
+
+class StackStatus(Model):
+    """What the operator found."""
+
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
+        (),
+        description="`Ready`: whether runs can use the stack.",
+        json_schema_extra=list_map("type"),
+    )
+    observed_generation: int | None = Field(
+        None, description="The generation of the spec that the status is about.", ge=0
+    )
+    orchestrator: str | None = Field(None, description="The orchestrator's flavor.", max_length=63)
+    artifact_store: str | None = Field(None, description="The artifact store's flavor.", max_length=63)
+    components: Annotated[tuple[ComponentStatus, ...], Field(max_length=64)] = Field(
+        (), description="Each component and its readiness.", json_schema_extra=list_map("type", "name")
+    )
+    active_runs: int | None = Field(None, description="How many runs use the stack and have not finished.", ge=0)

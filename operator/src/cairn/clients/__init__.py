@@ -1,0 +1,1 @@
+"""Thin async I/O: nothing here decides."""

@@ -1,0 +1,88 @@
+"""Everything the reconcilers see and touch of the cluster, built once at startup and passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jsonpatch
+
+from cairn.api.base import GROUP, JsonObject
+from cairn.clients.events import EventRecorder
+from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
+from cairn.clients.store import ObjectStore, key_of
+
+RUN_LABEL = f"{GROUP}/run"
+
+
+def _run_of(body: JsonObject) -> str | None:
+    return (body["metadata"].get("labels") or {}).get(RUN_LABEL)
+
+
+def _stack_of(body: JsonObject) -> str | None:
+    return ((body.get("status") or {}).get("stack") or {}).get("name")
+
+
+@dataclass
+class Cluster:
+    """The connection, and what is known without asking."""
+
+    kubernetes: Kubernetes
+    events: EventRecorder
+    components: ObjectStore = field(default_factory=ObjectStore)
+    stacks: ObjectStore = field(default_factory=ObjectStore)
+    runs: ObjectStore = field(default_factory=lambda: ObjectStore(_stack_of))
+    """Findable by the stack that they run on."""
+    jobs: ObjectStore = field(default_factory=lambda: ObjectStore(_run_of))
+    """Those of runs, findable by the label of the run."""
+    pods: ObjectStore = field(default_factory=lambda: ObjectStore(_run_of))
+    """Those of runs, findable by the label of the run."""
+    secrets: ObjectStore = field(default_factory=ObjectStore)
+    """Metadata only."""
+
+    async def write_status(
+        self, resource: Resource, store: ObjectStore, body: JsonObject, status: JsonObject
+    ) -> JsonObject | None:
+        """Write what has changed of an object's status, and return the object as it is then; None if it is gone.
+
+        Only the difference to what was read goes over the wire, bound to the version that was read.
+
+        Raises:
+            ConflictError: the object has changed since; the next reconcile sees the newer one.
+        """
+        old = body.get("status") or {}
+        operations: list[JsonObject] = jsonpatch.make_patch({"status": old}, {"status": status}).patch
+        if not operations:
+            return body
+        if "status" not in body:
+            operations = [{"op": "add", "path": "/status", "value": status}]
+        metadata = body["metadata"]
+        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+        try:
+            written = await self.kubernetes.patch_status(
+                resource, metadata["namespace"], metadata["name"], [version, *operations]
+            )
+        except NotFoundError:
+            store.remove(key_of(body))
+            return None
+        written["metadata"].pop("managedFields", None)
+        store.put(written)
+        return written
+
+    async def set_finalizers(
+        self, resource: Resource, store: ObjectStore, body: JsonObject, finalizers: list[str]
+    ) -> JsonObject | None:
+        """Replace an object's finalizers and return the object as it is then; None if it is gone.
+
+        Raises:
+            ConflictError: the object has changed since.
+        """
+        metadata = body["metadata"]
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
+        try:
+            written = await self.kubernetes.merge(resource, metadata["namespace"], metadata["name"], patch)
+        except NotFoundError:
+            store.remove(key_of(body))
+            return None
+        written["metadata"].pop("managedFields", None)
+        store.put(written)
+        return written

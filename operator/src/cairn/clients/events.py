@@ -1,0 +1,59 @@
+"""Kubernetes Events: one when a condition changes, none when nothing does."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+import aiohttp
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import EVENTS, ApiError, Kubernetes
+
+logger = logging.getLogger(__name__)
+
+CONTROLLER = "cairn.dev/operator"
+LONGEST_NOTE = 1024
+
+
+class EventRecorder:
+    """Writes Events. One that cannot be written is logged and dropped: an Event never holds up a reconcile."""
+
+    def __init__(self, kubernetes: Kubernetes, instance: str) -> None:
+        self._kubernetes = kubernetes
+        self._instance = instance
+
+    async def record(
+        self, body: JsonObject, type_: Literal["Normal", "Warning"], reason: str, action: str, note: str
+    ) -> None:
+        """Record an Event about an object (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/)."""
+        metadata = body["metadata"]
+        now = datetime.now(UTC)
+        event: JsonObject = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{metadata['name'][:200]}.{int(now.timestamp() * 1e6):x}",
+                "namespace": metadata["namespace"],
+            },
+            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "type": type_,
+            "reason": reason[:128],
+            "action": action,
+            "note": note[:LONGEST_NOTE],
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance[:128],
+            "regarding": {
+                "apiVersion": body["apiVersion"],
+                "kind": body["kind"],
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+                "resourceVersion": metadata.get("resourceVersion"),
+            },
+        }
+        try:
+            await self._kubernetes.create(EVENTS, metadata["namespace"], event)
+        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            logger.warning("An Event was lost: %s: %s", reason, error)

@@ -1,0 +1,120 @@
+"""A watch that keeps an ObjectStore true, also over what it missed.
+
+kopf does not tell of objects that vanish while its watch is broken, and Cairn must know that a Job or pod is gone. So children
+are watched here: list, watch from there, and on a gap list again and compare. See docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import (
+    JSON,
+    METADATA_LIST_ONLY,
+    METADATA_ONLY,
+    ApiError,
+    GoneError,
+    Kubernetes,
+    Resource,
+)
+from cairn.clients.store import Key, ObjectStore, key_of
+
+logger = logging.getLogger(__name__)
+
+OnChange = Callable[[JsonObject], None]
+
+LONGEST_BACKOFF_SECONDS = 10.0
+
+
+class Informer:
+    """Watches one kind of object, in one namespace or in all."""
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        resource: Resource,
+        namespace: str | None,
+        store: ObjectStore,
+        on_change: OnChange,
+        *,
+        selector: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._resource = resource
+        self._namespace = namespace
+        self._store = store
+        self._on_change = on_change
+        self._selector = selector
+        self._fields = fields
+        self._metadata_only = metadata_only
+        self.synced = asyncio.Event()
+        """Set once the first list is in the store."""
+
+    async def run(self) -> None:
+        """Watch until cancelled. Errors of the API server lead to another try, ever less often."""
+        backoff = 0.0
+        since: str | None = None
+        while True:
+            try:
+                if since is None:
+                    since = await self._list()
+                    self.synced.set()
+                async for version in self._watch(since):
+                    since, backoff = version, 0.0
+            except GoneError:
+                since = None
+            except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                backoff = min(LONGEST_BACKOFF_SECONDS, backoff * 2 or 0.25)
+                logger.warning("The watch of %s broke, next try in %.1f s: %s", self._resource.plural, backoff, error)
+                await asyncio.sleep(backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+    async def _list(self) -> str:
+        accept = METADATA_LIST_ONLY if self._metadata_only else JSON
+        items, version = await self._kubernetes.list(
+            self._resource, self._namespace, selector=self._selector, fields=self._fields, accept=accept
+        )
+        listed: set[Key] = set()
+        for body in items:
+            listed.add(key_of(body))
+            self._keep(body)
+        for body in self._store:
+            mine = self._namespace is None or body["metadata"]["namespace"] == self._namespace
+            if mine and key_of(body) not in listed:
+                self._forget(body)
+        return version
+
+    async def _watch(self, since: str) -> AsyncIterator[str]:
+        accept = METADATA_ONLY if self._metadata_only else JSON
+        events = self._kubernetes.watch(
+            self._resource,
+            self._namespace,
+            since=since,
+            selector=self._selector,
+            fields=self._fields,
+            accept=accept,
+        )
+        async for type_, body in events:
+            if type_ == "DELETED":
+                self._forget(body)
+            elif type_ != "BOOKMARK":
+                self._keep(body)
+            yield body["metadata"]["resourceVersion"]
+
+    def _keep(self, body: JsonObject) -> None:
+        body["metadata"].pop("managedFields", None)
+        if self._store.put(body):
+            self._on_change(body)
+
+    def _forget(self, body: JsonObject) -> None:
+        kept = self._store.get(key_of(body))
+        if kept is not None and kept["metadata"].get("uid") == body["metadata"].get("uid"):
+            self._store.remove(key_of(body))
+        self._on_change(body)

@@ -1,0 +1,136 @@
+"""What every flavor of every component type has: a configuration model, a check, and what it gives to pods."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+from cairn.api.base import JsonObject, Model
+from cairn.api.pod_template import PodTemplate
+from cairn.clients.kubernetes import Kubernetes
+
+Config = TypeVar("Config", bound=Model)
+
+ORCHESTRATOR = "orchestrator"
+ARTIFACT_STORE = "artifactStore"
+STEP_OPERATOR = "stepOperator"
+
+TYPE_DESCRIPTIONS: Mapping[str, str] = {
+    ORCHESTRATOR: "Runs the steps of a pipeline.",
+    ARTIFACT_STORE: "Keeps the artifacts that steps write.",
+    STEP_OPERATOR: "Runs single steps in a way of its own, such as on nodes with a GPU.",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: whether the component can be used, and if not, why and what to do."""
+
+    ready: bool
+    reason: str
+    message: str
+    endpoint: str | None = None
+
+    @classmethod
+    def usable(cls, message: str, endpoint: str | None = None) -> Verdict:
+        """Return the verdict of a check in which everything worked."""
+        return cls(ready=True, reason="Checked", message=message, endpoint=endpoint)
+
+    @classmethod
+    def failed(cls, reason: str, message: str, endpoint: str | None = None) -> Verdict:
+        """Return the verdict of a check that found something wrong; the message ends with the next action."""
+        return cls(ready=False, reason=reason, message=message, endpoint=endpoint)
+
+
+class Flavor(ABC, Generic[Config]):
+    """One flavor of one component type. A flavor is a module: its configuration model and its behaviour."""
+
+    type: ClassVar[str]
+    flavor: ClassVar[str]
+    config_model: ClassVar[type[Model]]
+
+    def __init__(self, namespace: str, name: str, config: Config) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.config = config
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Names of the Secrets that the configuration refers to; a change of one leads to a new check."""
+        return frozenset()
+
+    @abstractmethod
+    async def check(self, kubernetes: Kubernetes) -> Verdict:
+        """Find out, by really doing it, whether the component can be used.
+
+        Every failure that the component's owner can mend becomes a `Verdict` with its own reason. Errors of the
+        Kubernetes API itself are raised (ApiError) and lead to another try.
+        """
+
+
+class Orchestrator(Flavor[Config]):
+    """Runs the steps."""
+
+    type = ORCHESTRATOR
+
+    @property
+    @abstractmethod
+    def pod_template(self) -> PodTemplate | None:
+        """Additions to every step's pod."""
+
+    @property
+    @abstractmethod
+    def max_parallel_steps(self) -> int | None:
+        """How many steps of one run may have a pod of their own at once; None where they share one pod, one after another."""
+
+    @property
+    def workspace_size(self) -> str | None:
+        """Size limit of the volume of a pod that inputs and outputs pass through; None for no limit but the node's."""
+        return None
+
+
+class StepOperator(Flavor[Config]):
+    """Runs single steps in a way of its own."""
+
+    type = STEP_OPERATOR
+
+    @property
+    @abstractmethod
+    def pod_template(self) -> PodTemplate | None:
+        """Additions to the pod of a step that asks for this step operator."""
+
+
+@dataclass(frozen=True)
+class StoreAccess:
+    """What the containers that fetch and publish artifacts need to reach the store."""
+
+    settings: JsonObject
+    """Where the store is, without credentials: the `store` part of the plan that `cairn.step` reads."""
+    env: Sequence[JsonObject] = ()
+    """Kubernetes EnvVars; credentials by `secretKeyRef` only."""
+    volumes: Sequence[JsonObject] = ()
+    volume_mounts: Sequence[JsonObject] = field(default_factory=tuple)
+    service_account_name: str | None = None
+    """ServiceAccount whose identity opens the store, where no credentials are named."""
+
+
+class ArtifactStore(Flavor[Config]):
+    """Keeps artifacts."""
+
+    type = ARTIFACT_STORE
+
+    @abstractmethod
+    def uri(self, key: str) -> str:
+        """Return the URI of a key such as `<namespace>/<pipeline>/<run>/<step>/<artifact>`, the store's prefix included."""
+
+    @property
+    @abstractmethod
+    def access(self) -> StoreAccess:
+        """What fetch and publish need to reach the store."""
+
+    @property
+    @abstractmethod
+    def node_local(self) -> bool:
+        """Whether the store can be used from one node at a time only."""

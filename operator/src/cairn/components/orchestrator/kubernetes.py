@@ -1,0 +1,42 @@
+"""The orchestrator `kubernetes`: one Job per step attempt."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cairn.api.base import Model
+from cairn.api.pod_template import PodTemplate
+from cairn.clients.kubernetes import Kubernetes
+from cairn.components.base import Orchestrator, Verdict
+
+
+class KubernetesConfig(Model):
+    """Runs each step as a Job of its own, as soon as the steps that it needs have succeeded."""
+
+    max_parallel_steps: Annotated[int, Field(ge=1, le=1000)] = Field(
+        50, description="How many steps of one run may run at the same time."
+    )
+    pod_template: PodTemplate | None = Field(None, description="Additions to every step's pod.")
+
+
+class KubernetesJobs(Orchestrator[KubernetesConfig]):
+    """See KubernetesConfig."""
+
+    flavor = "kubernetes"
+    config_model = KubernetesConfig
+
+    @property
+    def pod_template(self) -> PodTemplate | None:
+        """Additions to every step's pod."""
+        return self.config.pod_template
+
+    @property
+    def max_parallel_steps(self) -> int | None:
+        """How many steps of one run may run at the same time."""
+        return self.config.max_parallel_steps
+
+    async def check(self, kubernetes: Kubernetes) -> Verdict:  # noqa: ARG002 - it runs in this cluster
+        """Nothing outside the cluster is needed; the pods are checked by a dry run before each run."""
+        return Verdict.usable(f"Runs each step as a Job, at most {self.config.max_parallel_steps} of a run at once.")

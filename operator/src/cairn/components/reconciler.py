@@ -1,0 +1,177 @@
+"""Keeps StackComponents' statuses true: checks them when there is a reason to, and says what was found."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from cairn.api.base import GROUP, JsonObject
+from cairn.api.conditions import find_condition, set_condition
+from cairn.api.stack_component import StackComponentStatus
+from cairn.api.time import parse, timestamp
+from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import STACK_COMPONENTS
+from cairn.clients.store import Key
+from cairn.components.base import Verdict
+from cairn.components.registry import AnyFlavor, UnknownFlavorError, first_problem, load
+from cairn.components.usage import users_of
+
+logger = logging.getLogger(__name__)
+
+FINALIZER = f"{GROUP}/finalizer"
+READY = "Ready"
+IN_USE = "InUse"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The last check of a component, and what it was made of."""
+
+    generation: int
+    secrets: tuple[tuple[str, str], ...]
+    """Name and resource version of each Secret that the configuration names."""
+    verdict: Verdict
+    due: float
+    """When the next one is due, on the monotonic clock."""
+
+
+class ComponentReconciler:
+    """Reconciles one StackComponent at a time; holds only what can be found out again."""
+
+    def __init__(self, cluster: Cluster, *, interval: float, retry_interval: float) -> None:
+        self._cluster = cluster
+        self._interval = interval
+        self._retry_interval = retry_interval
+        self._checks: dict[Key, Check] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one component up to date; return in how many seconds to look at it again."""
+        body = self._cluster.components.get(key)
+        if body is None:
+            self._checks.pop(key, None)
+            return None
+        if body["metadata"].get("deletionTimestamp"):
+            return await self._release(key, body)
+        finalizers = body["metadata"].get("finalizers") or []
+        if FINALIZER not in finalizers:
+            written = await self._cluster.set_finalizers(
+                STACK_COMPONENTS, self._cluster.components, body, [*finalizers, FINALIZER]
+            )
+            if written is None:
+                return None
+            body = written
+        check = await self._check(key, body)
+        await self._write(body, check.verdict)
+        return max(0.1, check.due - time.monotonic())
+
+    def uses_secret(self, key: Key, secret: str) -> bool:
+        """Return whether a component names a Secret of its namespace."""
+        body = self._cluster.components.get(key)
+        try:
+            return body is not None and secret in load(body).secrets
+        except (UnknownFlavorError, ValidationError):
+            return False
+
+    async def _check(self, key: Key, body: JsonObject) -> Check:
+        generation = body["metadata"]["generation"]
+        try:
+            flavor = load(body)
+        except UnknownFlavorError as error:
+            return self._keep(key, generation, (), Verdict.failed("UnknownFlavor", f"{error}; upgrade the operator."))
+        except ValidationError as error:
+            return self._keep(key, generation, (), Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
+        secrets = self._secrets(key, flavor)
+        last = self._checks.get(key)
+        if last and last.generation == generation and last.secrets == secrets and time.monotonic() < last.due:
+            return last
+        verdict = await flavor.check(self._cluster.kubernetes)
+        return self._keep(key, generation, secrets, verdict)
+
+    def _keep(self, key: Key, generation: int, secrets: tuple[tuple[str, str], ...], verdict: Verdict) -> Check:
+        interval = self._interval if verdict.ready else self._retry_interval
+        due = time.monotonic() + interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        check = Check(generation, secrets, verdict, due)
+        self._checks[key] = check
+        return check
+
+    def _secrets(self, key: Key, flavor: AnyFlavor) -> tuple[tuple[str, str], ...]:
+        found = ((name, self._cluster.secrets.get((key[0], name))) for name in sorted(flavor.secrets))
+        return tuple((name, secret["metadata"]["resourceVersion"] if secret else "") for name, secret in found)
+
+    async def _write(self, body: JsonObject, verdict: Verdict) -> None:
+        old = StackComponentStatus.model_validate(body.get("status") or {})
+        metadata, now = body["metadata"], datetime.now(UTC)
+        conditions = set_condition(
+            [condition for condition in old.conditions if condition.type != IN_USE],
+            READY,
+            status="True" if verdict.ready else "False",
+            reason=verdict.reason,
+            message=verdict.message,
+            generation=metadata["generation"],
+            now=timestamp(now),
+        )
+        type_, flavor = _type_and_flavor(body)
+        users = users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
+        changed = (
+            tuple(conditions) != old.conditions or verdict.endpoint != old.endpoint or users != (old.used_by or ())
+        )
+        recent = old.last_checked_time and (now - parse(old.last_checked_time)).total_seconds() < self._interval * 0.8
+        new = StackComponentStatus(
+            conditions=tuple(conditions),
+            observed_generation=metadata["generation"],
+            type=type_,
+            flavor=flavor,
+            endpoint=verdict.endpoint,
+            last_checked_time=old.last_checked_time if recent and not changed else timestamp(now),
+            used_by=users or None,
+        )
+        written = await self._cluster.write_status(STACK_COMPONENTS, self._cluster.components, body, new.to_json())
+        before = find_condition(old.conditions, READY)
+        if written is not None and (before is None or (before.reason, before.status) != _state(verdict)):
+            kind = "Normal" if verdict.ready else "Warning"
+            await self._cluster.events.record(body, kind, verdict.reason, "Check", verdict.message)
+
+    async def _release(self, key: Key, body: JsonObject) -> float | None:
+        """Let a component that is being deleted go, once no Stack names it."""
+        metadata = body["metadata"]
+        finalizers = metadata.get("finalizers") or []
+        if FINALIZER not in finalizers:
+            return None
+        users = users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
+        if not users:
+            kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
+            await self._cluster.set_finalizers(STACK_COMPONENTS, self._cluster.components, body, kept)
+            self._checks.pop(key, None)
+            return None
+        old = StackComponentStatus.model_validate(body.get("status") or {})
+        message = f"Deletion waits for the Stacks that use it: {', '.join(users)}; change or delete them."
+        conditions = set_condition(
+            old.conditions,
+            IN_USE,
+            status="True",
+            reason="UsedByStacks",
+            message=message,
+            generation=metadata["generation"],
+            now=timestamp(datetime.now(UTC)),
+        )
+        new = old.model_copy(update={"conditions": tuple(conditions), "used_by": users})
+        await self._cluster.write_status(STACK_COMPONENTS, self._cluster.components, body, new.to_json())
+        if find_condition(old.conditions, IN_USE) is None:
+            await self._cluster.events.record(body, "Warning", "UsedByStacks", "Delete", message)
+        return None
+
+
+def _type_and_flavor(body: JsonObject) -> tuple[str | None, str | None]:
+    for type_, union in (body.get("spec") or {}).items():
+        for flavor in union:
+            return type_, flavor
+    return None, None
+
+
+def _state(verdict: Verdict) -> tuple[str, str]:
+    return verdict.reason, "True" if verdict.ready else "False"

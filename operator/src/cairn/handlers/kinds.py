@@ -1,0 +1,58 @@
+"""kopf's handlers: each change of one of the three kinds wakes a reconcile. Nothing is decided here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, cast
+
+import kopf
+
+from cairn.api.base import GROUP, VERSION, JsonObject
+from cairn.handlers.operator import Operator
+
+Changed = Callable[[str | None, JsonObject], None]
+
+
+def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
+    """Register a handler for each kind, and the operator's start and stop."""
+    for plural, changed in (
+        ("stackcomponents", operator.component_changed),
+        ("stacks", operator.stack_changed),
+        ("pipelineruns", operator.run_changed),
+    ):
+        kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-changed", registry=registry)(_handler(changed))
+
+    kopf.on.login(registry=registry)(_login)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        configure(settings)
+        await operator.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        await operator.stop()
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Set what kopf is to leave alone, and Cairn's own names for what it writes."""
+    settings.persistence.finalizer = f"{GROUP}/kopf"  # kopf takes its own off; the operator's must not be that one
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.watching.chunk_size = 500
+    settings.peering.standalone = True
+
+
+def _handler(changed: Changed) -> Callable[..., None]:
+    def handle(event: kopf.RawEvent, **_: Any) -> None:
+        changed(event["type"], copy.deepcopy(cast(JsonObject, event["object"])))
+
+    return handle
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Connect as Cairn's own client does: with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)

@@ -1,0 +1,195 @@
+"""The operator as a whole: what is watched, what that wakes, and the tasks that do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cairn.api.base import JsonObject
+from cairn.api.stack import BUILT_IN_STACK
+from cairn.clients.cluster import Cluster
+from cairn.clients.informer import Informer
+from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, SECRETS, STACK_COMPONENTS, STACKS, Resource
+from cairn.clients.store import Key, ObjectStore, key_of
+from cairn.components.reconciler import ComponentReconciler
+from cairn.components.usage import components_of
+from cairn.handlers.work_queue import WorkQueue
+from cairn.runs import naming
+from cairn.runs.pod import TransferImage
+from cairn.runs.reconciler import RunReconciler
+from cairn.settings import Settings
+from cairn.stacks.reconciler import StackReconciler
+
+logger = logging.getLogger(__name__)
+
+SECRET_TYPES_LEFT_OUT = (
+    "helm.sh/release.v1",
+    "kubernetes.io/service-account-token",
+    "bootstrap.kubernetes.io/token",
+)
+ACTIVE_RUNS_DELAY_SECONDS = 2.0
+"""A Stack's count of active runs follows after this long, so that a burst of runs costs few writes."""
+
+
+@dataclass
+class Operator:
+    """Queues and watches. kopf's handlers call `*_changed`; everything else follows from there."""
+
+    cluster: Cluster
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        """Make the queues and the watches of what Cairn's own objects depend on."""
+        settings = self.settings
+        transfer = TransferImage(settings.step_image, settings.step_image_pull_policy)
+        self._component_reconciler = ComponentReconciler(
+            self.cluster,
+            interval=settings.check_interval_seconds,
+            retry_interval=settings.retry_interval_seconds,
+        )
+        self.components = WorkQueue("StackComponent", self._component_reconciler.reconcile, settings.workers)
+        self.stacks = WorkQueue("Stack", StackReconciler(self.cluster).reconcile, settings.workers)
+        self.runs = WorkQueue("PipelineRun", RunReconciler(self.cluster, transfer).reconcile, settings.workers)
+        self.informers = [
+            informer for namespace in settings.namespace_list or (None,) for informer in self._informers(namespace)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """See everything once, then start to work."""
+        await self._load(STACK_COMPONENTS, self.cluster.components)
+        await self._load(STACKS, self.cluster.stacks)
+        await self._load(PIPELINE_RUNS, self.cluster.runs)
+        self._tasks = [asyncio.create_task(informer.run()) for informer in self.informers]
+        synced = asyncio.gather(*(informer.synced.wait() for informer in self.informers))
+        await asyncio.wait([synced, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        self._tasks += [asyncio.create_task(queue.run()) for queue in (self.components, self.stacks, self.runs)]
+        logger.info(
+            "Cairn knows %d components, %d stacks and %d runs and starts to work",
+            len(self.cluster.components),
+            len(self.cluster.stacks),
+            len(self.cluster.runs),
+        )
+
+    async def stop(self) -> None:
+        """Stop the work. Nothing is lost: all state is in the cluster."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.cluster.kubernetes.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything has been seen and the work goes on."""
+        return bool(self._tasks) and self.alive and all(informer.synced.is_set() for informer in self.informers)
+
+    @property
+    def alive(self) -> bool:
+        """Whether no watch and no queue has died."""
+        return not any(task.done() for task in self._tasks)
+
+    def component_changed(self, type_: str | None, body: JsonObject) -> None:
+        """Reconcile a component, and the Stacks that name it."""
+        _remember(self.cluster.components, type_, body)
+        self.components.wake(key_of(body))
+        namespace, name = key_of(body)
+        for stack in self.cluster.stacks.in_namespace(namespace):
+            if name in components_of(stack):
+                self.stacks.wake(key_of(stack))
+
+    def stack_changed(self, type_: str | None, body: JsonObject) -> None:
+        """Reconcile a Stack, the components that it names or named, its rivals, and the runs that wait for it."""
+        old = self.cluster.stacks.get(key_of(body))
+        _remember(self.cluster.stacks, type_, body)
+        namespace, name = key_of(body)
+        self.stacks.wake((namespace, name))
+        spec_changed = old is None or type_ == "DELETED" or old.get("spec") != body.get("spec")
+        if spec_changed:
+            for component in self._touched(namespace, name, old, body):
+                self.components.wake((namespace, component))
+        if spec_changed or (old or {}).get("metadata", {}).get("annotations") != body["metadata"].get("annotations"):
+            for other in self.cluster.stacks.in_namespace(namespace):
+                self.stacks.wake(key_of(other))
+        self._wake_waiting_runs(namespace)
+
+    def run_changed(self, type_: str | None, body: JsonObject) -> None:
+        """Reconcile a run, and later the Stack that counts it."""
+        old = self.cluster.runs.get(key_of(body))
+        _remember(self.cluster.runs, type_, body)
+        key = key_of(body)
+        self.runs.wake(key)
+        if _activity(old) != _activity(None if type_ == "DELETED" else body):
+            for stack in {_stack_of(old), _stack_of(body)} - {None, BUILT_IN_STACK}:
+                self.stacks.wake_after((key[0], str(stack)), ACTIVE_RUNS_DELAY_SECONDS)
+
+    def _child_changed(self, body: JsonObject) -> None:
+        metadata = body["metadata"]
+        name = (metadata.get("annotations") or {}).get(naming.RUN_NAME_ANNOTATION)
+        if name is not None:
+            self.runs.wake((metadata["namespace"], name))
+
+    def _secret_changed(self, body: JsonObject) -> None:
+        namespace, name = key_of(body)
+        for component in self.cluster.components.in_namespace(namespace):
+            key = key_of(component)
+            if self._component_reconciler.uses_secret(key, name):
+                self.components.wake(key)
+
+    def _wake_waiting_runs(self, namespace: str) -> None:
+        for run in self.cluster.runs.in_namespace(namespace):
+            conditions = (run.get("status") or {}).get("conditions", ())
+            if any(item["reason"] == "StackNotReady" for item in conditions):
+                self.runs.wake(key_of(run))
+
+    def _touched(self, namespace: str, name: str, old: JsonObject | None, body: JsonObject) -> Iterable[str]:
+        """Return the components whose `usedBy` a change of a Stack may have changed."""
+        used = {
+            component["metadata"]["name"]
+            for component in self.cluster.components.in_namespace(namespace)
+            if name in ((component.get("status") or {}).get("usedBy") or ())
+        }
+        return components_of(body) | (components_of(old) if old else frozenset()) | used
+
+    def _informers(self, namespace: str | None) -> Iterable[Informer]:
+        kubernetes = self.cluster.kubernetes
+        changed = self._child_changed
+        yield Informer(kubernetes, JOBS, namespace, self.cluster.jobs, changed, selector=naming.SELECTOR)
+        yield Informer(kubernetes, PODS, namespace, self.cluster.pods, changed, selector=naming.SELECTOR)
+        yield Informer(
+            kubernetes,
+            SECRETS,
+            namespace,
+            self.cluster.secrets,
+            self._secret_changed,
+            fields=",".join(f"type!={type_}" for type_ in SECRET_TYPES_LEFT_OUT),
+            metadata_only=True,
+        )
+
+    async def _load(self, resource: Resource, store: ObjectStore) -> None:
+        """See all objects before kopf tells of them one by one, so that no Stack misses a component that is there."""
+        for namespace in self.settings.namespace_list or (None,):
+            items, _ = await self.cluster.kubernetes.list(resource, namespace)
+            for body in items:
+                _remember(store, None, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
+
+
+def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
+    if type_ == "DELETED":
+        store.remove(key_of(body))
+        return
+    body["metadata"].pop("managedFields", None)
+    store.put(body)
+
+
+def _stack_of(run: JsonObject | None) -> str | None:
+    return (((run or {}).get("status") or {}).get("stack") or {}).get("name")
+
+
+def _activity(run: JsonObject | None) -> tuple[str | None, bool]:
+    """Return what of a run its Stack counts."""
+    return _stack_of(run), bool(((run or {}).get("status") or {}).get("completionTime"))

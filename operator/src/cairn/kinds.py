@@ -1,0 +1,90 @@
+"""The three kinds as the API server sees them: names, schemas, and the columns of `kubectl get`."""
+
+from __future__ import annotations
+
+from cairn.api.crd import Column, Kind
+from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus
+from cairn.api.stack import StackSpec, StackStatus
+from cairn.api.stack_component import StackComponentStatus
+from cairn.components.registry import spec_model
+
+AGE = Column("Age", ".metadata.creationTimestamp", "Time since it was created.", type="date")
+
+
+def _condition(type_: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{type_}")].{field}'
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Return the three kinds."""
+    ready = Column("Ready", _condition("Ready", "status"), "Whether it can be used.")
+    ready_reason = Column("Reason", _condition("Ready", "reason"), "The cause in one word.")
+    ready_message = Column("Message", _condition("Ready", "message"), "The cause in a sentence.", wide=True)
+    return (
+        Kind(
+            kind="StackComponent",
+            plural="stackcomponents",
+            short_names=["component", "components"],
+            description="StackComponent is one configured tool: an orchestrator, an artifact store, a step operator. It is Ready "
+            "once the operator has seen it work.",
+            spec=spec_model(),
+            status=StackComponentStatus,
+            columns=[
+                Column("Type", ".status.type", "The component's type."),
+                Column("Flavor", ".status.flavor", "The component's flavor."),
+                ready,
+                ready_reason,
+                Column("Endpoint", ".status.endpoint", "Address of what it stands for.", wide=True),
+                Column(
+                    "Checked",
+                    ".status.lastCheckedTime",
+                    "Time since it was last checked.",
+                    type="date",
+                    wide=True,
+                ),
+                ready_message,
+                AGE,
+            ],
+        ),
+        Kind(
+            kind="Stack",
+            plural="stacks",
+            short_names=["stk"],
+            description="Stack is a named set of StackComponents that pipelines run on. It is Ready while every component is and "
+            "they fit together.",
+            spec=StackSpec,
+            status=StackStatus,
+            columns=[
+                ready,
+                Column("Orchestrator", ".status.orchestrator", "The orchestrator's flavor."),
+                Column("Artifacts", ".status.artifactStore", "The artifact store's flavor."),
+                Column("Runs", ".status.activeRuns", "Runs that have not finished.", type="integer"),
+                Column(
+                    "Default",
+                    r".metadata.annotations.cairn\.dev/default-stack",
+                    "Whether runs without a stackRef use it.",
+                    wide=True,
+                ),
+                Column("Reason", _condition("Ready", "reason"), "The cause in one word.", wide=True),
+                ready_message,
+                AGE,
+            ],
+        ),
+        Kind(
+            kind="PipelineRun",
+            plural="pipelineruns",
+            short_names=["run", "runs"],
+            description="PipelineRun is one execution of a pipeline: a DAG of container steps that runs on a Stack.",
+            spec=PipelineRunSpec,
+            status=PipelineRunStatus,
+            columns=[
+                Column("Status", _condition("Succeeded", "reason"), "What the run does, or how it ended."),
+                Column("Pipeline", ".spec.pipeline", "The pipeline."),
+                Column("Stack", ".status.stack.name", "The stack that it runs on."),
+                Column("Steps", ".status.stepsSummary", "Steps that succeeded, of all steps."),
+                Column("Seconds", ".status.durationSeconds", "Duration of a finished run.", type="integer"),
+                Column("Message", _condition("Succeeded", "message"), "The cause in a sentence.", wide=True),
+                AGE,
+            ],
+        ),
+    )

@@ -1,0 +1,104 @@
+"""Has the API server check the pods of a run before any of them is made.
+
+Much of a pod is Kubernetes' own (volumes, affinity, resources, …), which only the API server can judge, and admission plugins
+such as Pod Security and quotas judge it too. One dry run for each kind of pod, remembered, so that runs like those before
+cost none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import ArtifactStatus, Step
+from cairn.clients.kubernetes import PODS, ForbiddenError, InvalidError, Kubernetes
+from cairn.runs.graph import outputs_of, results_of
+from cairn.runs.pod import Attempt, PodContext, build_pod
+from cairn.runs.references import Values
+
+REMEMBERED = 4096
+
+
+class PodAdmission:
+    """Asks the API server, once for each kind of pod."""
+
+    def __init__(self, kubernetes: Kubernetes) -> None:
+        self._kubernetes = kubernetes
+        self._accepted: OrderedDict[str, None] = OrderedDict()
+
+    async def problem_of(self, context: PodContext, steps: Sequence[Step]) -> str | None:
+        """Return what the API server says against the first step that it refuses, or None."""
+        context = _with_stand_ins(context, steps)
+        for step in steps:
+            pod = build_pod(context, [Attempt(step, 1)])
+            shape = _shape(context.run.namespace, pod)
+            if shape in self._accepted:
+                continue
+            refusal = await self._refusal(context, step, pod)
+            if refusal is not None:
+                return f"spec.steps[{step.name}]: {refusal}"
+            self._accepted[shape] = None
+            if len(self._accepted) > REMEMBERED:
+                self._accepted.popitem(last=False)
+        return None
+
+    async def _refusal(self, context: PodContext, step: Step, pod: JsonObject) -> str | None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**pod["metadata"], "generateName": f"{step.name}-"},
+            "spec": pod["spec"],
+        }
+        try:
+            await self._kubernetes.create(PODS, context.run.namespace, body, dry_run=True)
+        except InvalidError as error:
+            return f"the API server refuses its pod: {error.message}"
+        except ForbiddenError as error:
+            if "exceeded quota" in error.message:
+                return None  # there may be room when the step's turn comes
+            return f"its pod is not allowed here: {error.message}"
+        return None
+
+
+def _with_stand_ins(context: PodContext, steps: Sequence[Step]) -> PodContext:
+    """Return the context with something in place of every artifact and result, as if all steps had succeeded."""
+    results = {(step.name, result): "0" for step in steps for result in results_of(step)}
+    artifacts = {
+        (step.name, output.name): ArtifactStatus(
+            name=output.name,
+            uri=context.stack.artifact_store.uri("stand-in"),
+            digest=f"sha256:{'0' * 64}",
+            size_bytes=0,
+        )
+        for step in steps
+        for output in outputs_of(step)
+    }
+    values = Values(context.values.parameters, context.values.run_name, context.values.run_uid, results)
+    return replace(context, artifacts=artifacts, values=values)
+
+
+def _shape(namespace: str, pod: JsonObject) -> str:
+    """Return a digest of what the API server judges a pod by: all but its names, commands and values."""
+    spec = pod["spec"]
+
+    def without_texts(container: JsonObject) -> JsonObject:
+        kept = {key: value for key, value in container.items() if key not in {"name", "image", "command", "args"}}
+        return {
+            **kept,
+            "env": [item["name"] if "value" in item else item for item in container.get("env", ())],
+        }
+
+    metadata = pod["metadata"]
+    own = {key: value for key, value in metadata["labels"].items() if not key.startswith("cairn.dev/")}
+    shape = {
+        **spec,
+        "initContainers": [without_texts(container) for container in spec.get("initContainers", ())],
+        "containers": [without_texts(container) for container in spec["containers"]],
+        "labels": own,
+        "annotations": sorted(metadata["annotations"]),
+    }
+    return hashlib.sha256(f"{namespace}\n{json.dumps(shape, sort_keys=True)}".encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""Names, labels and places that follow from a run, a step and an attempt alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cairn.api.base import GROUP
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY_CAIRN = "cairn"
+SELECTOR = f"{MANAGED_BY}={MANAGED_BY_CAIRN},{GROUP}/run"
+RUN_LABEL = f"{GROUP}/run"
+PIPELINE_LABEL = f"{GROUP}/pipeline"
+STEP_LABEL = f"{GROUP}/step"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+STACK_LABEL = f"{GROUP}/stack"
+ATTEMPTS_ANNOTATION = f"{GROUP}/attempts"
+"""Which steps, and which attempt of each, a Job runs, in their order: `load=1,train=2`."""
+RUN_NAME_ANNOTATION = f"{GROUP}/run-name"
+"""The run's whole name: a label's value holds 63 characters of it only."""
+
+LABEL_LENGTH = 63
+HASH_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which run something belongs to."""
+
+    namespace: str
+    name: str
+    uid: str
+    pipeline: str
+
+
+def shortened(name: str, length: int = LABEL_LENGTH) -> str:
+    """Return the name, or its beginning and a hash of the whole where it is too long."""
+    if len(name) <= length:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]
+    return f"{name[: length - HASH_LENGTH - 1].rstrip('-.')}-{digest}"
+
+
+def job_name(run: str, step: str, attempt: int) -> str:
+    """Return the name of an attempt's Job. It is at most 63 long, so that its pods can carry it as a label."""
+    return shortened(f"{run.replace('.', '-')}-{step}-{attempt}")
+
+
+def labels(run: RunIdentity, stack: str, attempts: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Return the labels of a Job and its pod; step and attempt only where there is one."""
+    common = {
+        MANAGED_BY: MANAGED_BY_CAIRN,
+        RUN_LABEL: shortened(run.name),
+        PIPELINE_LABEL: run.pipeline,
+        STACK_LABEL: shortened(stack),
+    }
+    if len(attempts) != 1:
+        return common
+    step, attempt = attempts[0]
+    return {**common, STEP_LABEL: step, ATTEMPT_LABEL: str(attempt)}
+
+
+def attempts_text(attempts: Sequence[tuple[str, int]]) -> str:
+    """Return the annotation that says what a Job runs."""
+    return ",".join(f"{step}={number}" for step, number in attempts)
+
+
+def attempts_of(annotations: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """Return what a Job runs, from its annotations; empty where it is not Cairn's."""
+    text = annotations.get(ATTEMPTS_ANNOTATION, "")
+    pairs = (item.split("=", 1) for item in text.split(",") if "=" in item)
+    return tuple((step, int(number)) for step, number in pairs if number.isdigit())
+
+
+def artifact_key(run: RunIdentity, step: str, artifact: str) -> str:
+    """Return the key below the store's prefix under which an artifact is kept."""
+    return f"{run.namespace}/{run.pipeline}/{run.name}/{step}/{artifact}"
+
+
+def fetch_container(index: int, count: int) -> str:
+    """Return the name of the container that fetches for the step at that place of the pod."""
+    return "cairn-fetch" if count == 1 else f"cairn-fetch-{index}"
+
+
+def publish_container(index: int, count: int) -> str:
+    """Return the name of the container that publishes for the step at that place of the pod."""
+    return "cairn-publish" if count == 1 else f"cairn-publish-{index}"

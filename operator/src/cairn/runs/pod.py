@@ -1,0 +1,332 @@
+"""The pod that runs one step, or several one after another.
+
+Any image works unchanged: the step's container is one link of a chain of init containers, between `fetch`, which puts its
+inputs into place, and `publish`, which keeps its outputs. Only those two see the store's credentials. The last link is the
+pod's main container.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from posixpath import basename, dirname
+from typing import Any
+
+from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import ArtifactStatus, InputArtifact, Parameter, Step
+from cairn.api.pod_template import PodTemplate
+from cairn.runs import naming
+from cairn.runs.graph import inputs_of, outputs_of, results_of
+from cairn.runs.pod_template import merge
+from cairn.runs.references import Values, literal, replace
+from cairn.runs.validation import environment_name
+from cairn.stacks.resolution import UsableStack
+
+WORK_VOLUME = "cairn-work"
+WORK = "/cairn/work"
+RESULTS_DIRECTORY = "/cairn/results"
+RESULTS_FILE = f"{RESULTS_DIRECTORY}/results.json"
+PLAN_VARIABLE = "CAIRN_PLAN"
+"""Environment variable that tells `cairn.step` what to move."""
+TERMINATION_LOG = "/dev/termination-log"
+CONTAINERS_WITH_WHOLE_MESSAGES = 3
+"""The kubelet keeps 4 KiB of a container's termination message, and 12 KiB of all containers of a pod together."""
+USER_ID = 65532
+
+RESTRICTED_POD: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER_ID,
+    "runAsGroup": USER_ID,
+    "fsGroup": USER_ID,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED_CONTAINER: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+@dataclass(frozen=True)
+class TransferImage:
+    """What `fetch` and `publish` run as."""
+
+    image: str
+    pull_policy: str = "IfNotPresent"
+    memory_limit: str = "128Mi"
+
+
+@dataclass(frozen=True)
+class PodContext:
+    """Everything but the steps themselves that a pod is made from."""
+
+    run: naming.RunIdentity
+    stack: UsableStack
+    run_template: PodTemplate | None
+    parameters: Sequence[Parameter]
+    values: Values
+    artifacts: Mapping[tuple[str, str], ArtifactStatus]
+    """What steps that succeeded have kept, by step and artifact."""
+    transfer: TransferImage
+    work_size: str | None = None
+    """Size limit of the volume that inputs and outputs pass through."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of one step."""
+
+    step: Step
+    number: int
+
+
+def step_template(context: PodContext, step: Step) -> PodTemplate:
+    """Return all additions to a step's pod: orchestrator, stack, run, step operator, step, in increasing precedence."""
+    operator = context.stack.step_operators.get(step.step_operator_ref.name) if step.step_operator_ref else None
+    own = PodTemplate(env=step.env, resources=step.resources)
+    return merge(
+        [
+            context.stack.orchestrator.pod_template,
+            PodTemplate(env=tuple(context.stack.env) or None),
+            context.stack.pod_template,
+            context.run_template,
+            operator.pod_template if operator else None,
+            step.pod_template,
+            own,
+        ]
+    )
+
+
+def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
+    """Return the pod, as `metadata` and `spec`, in which the steps run one after another."""
+    templates = [step_template(context, attempt.step) for attempt in attempts]
+    pairs = [(attempt.step.name, attempt.number) for attempt in attempts]
+    plain = len(attempts) == 1
+    containers = [
+        container
+        for index, (attempt, template) in enumerate(zip(attempts, templates, strict=True))
+        for container in _chain(context, attempts, index, attempt, template, plain=plain)
+    ]
+    common = templates[0]
+    access = context.stack.artifact_store.access
+    has_transfer = any(container["name"].startswith("cairn-") for container in containers)
+    volumes = [
+        *_volumes(templates),
+        *([_work_volume(context)] if has_transfer else []),
+        *(access.volumes if has_transfer else ()),
+    ]
+    spec: JsonObject = {
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": bool(common.automount_service_account_token),
+        "securityContext": {**RESTRICTED_POD, **(common.security_context or {})},
+        "initContainers": containers[:-1],
+        "containers": containers[-1:],
+        "volumes": volumes,
+        "serviceAccountName": common.service_account_name or (access.service_account_name if has_transfer else None),
+        "nodeSelector": common.node_selector,
+        "tolerations": common.tolerations,
+        "affinity": common.affinity,
+        "topologySpreadConstraints": common.topology_spread_constraints,
+        "imagePullSecrets": [secret.to_json() for secret in common.image_pull_secrets or ()],
+        "priorityClassName": common.priority_class_name,
+        "runtimeClassName": common.runtime_class_name,
+        "schedulerName": common.scheduler_name,
+        "hostAliases": common.host_aliases,
+    }
+    labels = {**(common.labels or {}), **naming.labels(context.run, context.stack.name, pairs)}
+    annotations = {
+        **(common.annotations or {}),
+        naming.ATTEMPTS_ANNOTATION: naming.attempts_text(pairs),
+        naming.RUN_NAME_ANNOTATION: context.run.name,
+        "kubectl.kubernetes.io/default-container": attempts[0].step.name,
+    }
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": _without_empty(spec)}
+
+
+def pod_settings(template: PodTemplate) -> JsonObject:
+    """Return what of a template concerns the whole pod; steps share a pod only where this is the same."""
+    of_the_container = {
+        "env", "env_from", "volume_mounts", "container_security_context", "resources", "image_pull_policy",
+    }  # fmt: skip
+    return template.model_dump(mode="json", exclude=of_the_container, exclude_none=True)
+
+
+def reports_results_itself(container_count: int) -> bool:
+    """Return whether a step's termination message can carry its results: the kubelet keeps all 4 KiB of it."""
+    return container_count <= CONTAINERS_WITH_WHOLE_MESSAGES
+
+
+def _chain(
+    context: PodContext,
+    attempts: Sequence[Attempt],
+    index: int,
+    attempt: Attempt,
+    template: PodTemplate,
+    *,
+    plain: bool,
+) -> Iterator[JsonObject]:
+    """Yield fetch, the step's own container, and publish, each where it is needed."""
+    step, count = attempt.step, len(attempts)
+    here = {earlier.step.name for earlier in attempts[:index]}
+    fetched = [source for source in inputs_of(step) if not _made_here(source, here)]
+    outputs, results = outputs_of(step), results_of(step)
+    publishes = bool(outputs) or (bool(results) and not plain)
+    if fetched:
+        plan = {
+            "store": context.stack.artifact_store.access.settings,
+            "artifacts": [_fetch_item(context, step, source) for source in fetched],
+        }
+        yield _transfer(context, naming.fetch_container(index, count), "fetch", plan, template)
+    yield _step_container(context, attempt, template, attempts=attempts[: index + 1], plain=plain)
+    if publishes:
+        items = [
+            {
+                "name": output.name,
+                "uri": context.stack.artifact_store.uri(naming.artifact_key(context.run, step.name, output.name)),
+                "path": f"{WORK}/{_output_path(step, output.path)}",
+                "declaredPath": output.path,
+            }
+            for output in outputs
+        ]
+        plan = {"store": context.stack.artifact_store.access.settings, "artifacts": items}
+        if results and not plain:
+            plan["resultsPath"] = f"{WORK}/results/{step.name}/{basename(RESULTS_FILE)}"
+        yield _transfer(context, naming.publish_container(index, count), "publish", plan, template)
+
+
+def _step_container(
+    context: PodContext, attempt: Attempt, template: PodTemplate, *, attempts: Sequence[Attempt], plain: bool
+) -> JsonObject:
+    step = attempt.step
+    command, args = step.command, step.args
+    if step.script is not None:
+        command, args = step.interpreter, None
+    results_by_message = bool(results_of(step)) and plain
+    container: JsonObject = {
+        "name": step.name,
+        "image": step.image,
+        "imagePullPolicy": template.image_pull_policy,
+        "command": [replace(text, context.values.value_of) for text in command or ()],
+        "args": [literal(step.script)]
+        if step.script is not None
+        else [replace(text, context.values.value_of) for text in args or ()],
+        "env": [*_cairn_environment(context, attempt), *_environment(context, template)],
+        "envFrom": template.env_from,
+        "resources": template.resources.to_json() if template.resources else None,
+        "securityContext": {**RESTRICTED_CONTAINER, **(template.container_security_context or {})},
+        "volumeMounts": [
+            *(template.volume_mounts or ()),
+            *_mounts(step, attempts),
+            *([_results_mount(step)] if results_of(step) and not plain else []),
+        ],
+        "terminationMessagePath": RESULTS_FILE if results_by_message else TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    return _without_empty(container)
+
+
+def _cairn_environment(context: PodContext, attempt: Attempt) -> Iterator[JsonObject]:
+    values = {
+        "CAIRN_RUN": context.run.name,
+        "CAIRN_RUN_UID": context.run.uid,
+        "CAIRN_PIPELINE": context.run.pipeline,
+        "CAIRN_STEP": attempt.step.name,
+        "CAIRN_ATTEMPT": str(attempt.number),
+        **{environment_name(parameter.name): parameter.value for parameter in context.parameters},
+    }
+    if results_of(attempt.step):
+        values["CAIRN_RESULTS"] = RESULTS_FILE
+    for name, value in values.items():
+        yield {"name": name, "value": literal(value)}
+
+
+def _environment(context: PodContext, template: PodTemplate) -> Iterator[JsonObject]:
+    for variable in template.env or ():
+        if variable.value is None:
+            yield variable.to_json()
+        else:
+            yield {"name": variable.name, "value": replace(variable.value, context.values.value_of)}
+
+
+def _mounts(step: Step, attempts: Sequence[Attempt]) -> Iterator[JsonObject]:
+    """Yield the mounts of outputs' directories and of inputs, parents before what lies in them."""
+    for index, directory in enumerate(_output_directories(step)):
+        yield {"name": WORK_VOLUME, "mountPath": directory, "subPath": f"outputs/{step.name}/{index}"}
+    producers = {earlier.step.name: earlier.step for earlier in attempts}
+    for source in inputs_of(step):
+        sub_path = f"inputs/{step.name}/{source.name}"
+        producer_name, _, artifact = (source.from_ or "").partition(".")
+        if producer_name in producers:
+            producer = producers[producer_name]
+            path = next(output.path for output in outputs_of(producer) if output.name == artifact)
+            sub_path = _output_path(producer, path)
+        yield {"name": WORK_VOLUME, "mountPath": source.path, "subPath": sub_path, "readOnly": True}
+
+
+def _results_mount(step: Step) -> JsonObject:
+    return {"name": WORK_VOLUME, "mountPath": RESULTS_DIRECTORY, "subPath": f"results/{step.name}"}
+
+
+def _output_directories(step: Step) -> list[str]:
+    return sorted({dirname(output.path) for output in outputs_of(step)})
+
+
+def _output_path(step: Step, path: str) -> str:
+    index = _output_directories(step).index(dirname(path))
+    return f"outputs/{step.name}/{index}/{basename(path)}"
+
+
+def _made_here(source: InputArtifact, here: set[str]) -> bool:
+    return source.from_ is not None and source.from_.split(".")[0] in here
+
+
+def _fetch_item(context: PodContext, step: Step, source: InputArtifact) -> JsonObject:
+    path = f"{WORK}/inputs/{step.name}/{source.name}"
+    if source.from_ is None:
+        return {"name": source.name, "uri": source.uri, "path": path}
+    producer, artifact = source.from_.split(".")
+    kept = context.artifacts[producer, artifact]
+    return {"name": source.name, "uri": kept.uri, "digest": kept.digest, "path": path}
+
+
+def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, template: PodTemplate) -> JsonObject:
+    """Return a container that moves artifacts. It runs as the step's user, so that each can read the other's files."""
+    access = context.stack.artifact_store.access
+    user = {
+        key: value
+        for key, value in (template.container_security_context or {}).items()
+        if key in {"runAsUser", "runAsGroup", "runAsNonRoot"}
+    }
+    return {
+        "name": name,
+        "image": context.transfer.image,
+        "imagePullPolicy": context.transfer.pull_policy,
+        "command": ["python", "-m", "cairn.step", command],
+        "env": [
+            {"name": PLAN_VARIABLE, "value": literal(json.dumps(plan, separators=(",", ":")))},
+            *access.env,
+        ],
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"memory": context.transfer.memory_limit},
+        },
+        "securityContext": {**RESTRICTED_CONTAINER, "readOnlyRootFilesystem": True, **user},
+        "volumeMounts": [{"name": WORK_VOLUME, "mountPath": WORK}, *access.volume_mounts],
+        "terminationMessagePath": TERMINATION_LOG,
+    }
+
+
+def _work_volume(context: PodContext) -> JsonObject:
+    return {"name": WORK_VOLUME, "emptyDir": {"sizeLimit": context.work_size} if context.work_size else {}}
+
+
+def _volumes(templates: Sequence[PodTemplate]) -> list[JsonObject]:
+    by_name = {str(volume.get("name")): dict(volume) for template in templates for volume in template.volumes or ()}
+    return list(by_name.values())
+
+
+def _without_empty(value: JsonObject) -> JsonObject:
+    """Return the object without absent fields and empty lists; an empty object may mean something and stays."""
+    return {key: item for key, item in value.items() if item is not None and item != [] and item != ()}

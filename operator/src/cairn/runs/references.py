@@ -1,0 +1,84 @@
+"""References in a step's command, arguments and environment: `$(params.x)`, `$(run.name)`, `$(steps.s.results.r)`.
+
+Kubernetes itself replaces `$(NAME)` by environment variables and turns `$$` into `$` when a container starts
+(https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). So what does not
+belong to Cairn is left to it, and each value that is filled in here has its `$` doubled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+_REFERENCE = re.compile(r"\$\$|\$\(((?:params|run|steps)\.[^()]*)\)")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one `$(…)` asks for."""
+
+    text: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The words between the dots."""
+        return tuple(self.text.split("."))
+
+    @property
+    def parameter(self) -> str | None:
+        """Name of the parameter, for `params.<name>`."""
+        return self.parts[1] if self.parts[0] == "params" and len(self.parts) == 2 else None
+
+    @property
+    def result(self) -> tuple[str, str] | None:
+        """Step and result, for `steps.<step>.results.<result>`."""
+        match self.parts:
+            case ("steps", step, "results", result):
+                return step, result
+            case _:
+                return None
+
+
+@dataclass(frozen=True)
+class Values:
+    """What references stand for."""
+
+    parameters: Mapping[str, str]
+    run_name: str
+    run_uid: str
+    results: Mapping[tuple[str, str], str]
+
+    def value_of(self, reference: Reference) -> str:
+        """Return the value; raises KeyError for a reference that stands for nothing, or for nothing yet."""
+        if reference.parameter is not None:
+            return self.parameters[reference.parameter]
+        if reference.result is not None:
+            return self.results[reference.result]
+        return {"run.name": self.run_name, "run.uid": self.run_uid}[reference.text]
+
+
+def references_in(text: str) -> Iterator[Reference]:
+    """Yield the references of a text, leaving out those escaped as `$$(`."""
+    for match in _REFERENCE.finditer(text):
+        if match.group(1) is not None:
+            yield Reference(match.group(1))
+
+
+def replace(text: str, value_of: Callable[[Reference], str]) -> str:
+    """Return the text with each reference replaced, ready for Kubernetes' own replacement."""
+
+    def one(match: re.Match[str]) -> str:
+        return match.group(0) if match.group(1) is None else literal(value_of(Reference(match.group(1))))
+
+    return _REFERENCE.sub(one, text)
+
+
+def literal(text: str) -> str:
+    """Return the text such that Kubernetes' own replacement gives it back unchanged."""
+    return text.replace("$", "$$")
+
+
+def unescaped(text: str) -> str:
+    """Return the text that `literal` was given."""
+    return text.replace("$$", "$")

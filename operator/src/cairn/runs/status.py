@@ -1,0 +1,92 @@
+"""What a run's status says, from what was planned. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from cairn.api.conditions import Condition, set_condition
+from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus, StepCounts, StepStatus
+from cairn.api.time import seconds_between
+from cairn.runs.planner import Outcome, Plan
+from cairn.stacks.resolution import UsableStack
+
+SUCCEEDED = "Succeeded"
+FINISHED = "Finished"
+
+
+def record(
+    old: PipelineRunStatus, planned: Plan, stack: UsableStack | None, generation: int, now: str
+) -> PipelineRunStatus:
+    """Return the status of a run that has started, or starts now."""
+    start = old.start_time or now
+    finished = planned.outcome.finished
+    return PipelineRunStatus(
+        conditions=_conditions(old.conditions, planned.outcome, generation, now),
+        observed_generation=generation,
+        start_time=start,
+        completion_time=now if finished else None,
+        duration_seconds=seconds_between(start, now) if finished else None,
+        stack=old.stack or (stack.to_status() if stack else None),
+        steps_summary=_summary(planned.steps),
+        step_counts=_counts(planned.steps),
+        steps=planned.steps,
+    )
+
+
+def waiting(
+    old: PipelineRunStatus, spec: PipelineRunSpec, outcome: Outcome, generation: int, now: str
+) -> PipelineRunStatus:
+    """Return the status of a run that cannot start yet."""
+    steps = tuple(StepStatus(name=step.name, state="Pending") for step in spec.steps)
+    return old.model_copy(
+        update={
+            "conditions": _conditions(old.conditions, outcome, generation, now),
+            "observed_generation": generation,
+            "steps_summary": _summary(steps),
+        }
+    )
+
+
+def refused(old: PipelineRunStatus, outcome: Outcome, generation: int, now: str) -> PipelineRunStatus:
+    """Return the status of a run that ends before any step has started."""
+    return old.model_copy(
+        update={
+            "conditions": _conditions(old.conditions, outcome, generation, now),
+            "observed_generation": generation,
+            "start_time": now,
+            "completion_time": now,
+            "duration_seconds": 0,
+        }
+    )
+
+
+def _conditions(old: Sequence[Condition], outcome: Outcome, generation: int, now: str) -> tuple[Condition, ...]:
+    conditions = set_condition(
+        old,
+        SUCCEEDED,
+        status=outcome.status,
+        reason=outcome.reason,
+        message=outcome.message,
+        generation=generation,
+        now=now,
+    )
+    finished = set_condition(
+        conditions,
+        FINISHED,
+        status="True" if outcome.finished else "False",
+        reason=outcome.reason,
+        message="The run has ended." if outcome.finished else "The run has not ended.",
+        generation=generation,
+        now=now,
+    )
+    return tuple(finished)
+
+
+def _summary(steps: Sequence[StepStatus]) -> str:
+    return f"{sum(step.state == 'Succeeded' for step in steps)}/{len(steps)}"
+
+
+def _counts(steps: Sequence[StepStatus]) -> StepCounts:
+    counts = Counter(step.state.lower() for step in steps)
+    return StepCounts.model_validate(dict(counts))

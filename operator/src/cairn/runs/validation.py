@@ -1,0 +1,157 @@
+"""Checks of a whole run that the API server cannot make, done before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from posixpath import dirname
+
+from cairn.api.pipelinerun import PipelineRunSpec, Step
+from cairn.runs.graph import (
+    StepCycleError,
+    dependencies_of,
+    inputs_of,
+    outputs_of,
+    references_of,
+    results_of,
+    topological_order,
+)
+from cairn.runs.references import Reference
+from cairn.stacks.resolution import UsableStack
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a run's spec."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return the field and what to do about it."""
+        return f"{self.field}: {self.message}"
+
+
+def environment_name(parameter: str) -> str:
+    """Return the environment variable that carries a parameter."""
+    return f"CAIRN_PARAM_{parameter.upper().replace('-', '_')}"
+
+
+def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
+    """Return everything that is wrong with the run on that stack, in the order of the spec."""
+    return (*_parameters(spec), *_steps(spec, stack), *_cycle(spec.steps))
+
+
+def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
+    names: dict[str, str] = {}
+    for parameter in spec.parameters or ():
+        variable = environment_name(parameter.name)
+        if variable in names:
+            yield Problem(
+                f"spec.parameters[{parameter.name}]",
+                f"has the same environment variable, {variable}, as {names[variable]}; rename one of them",
+            )
+        names[variable] = parameter.name
+
+
+def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
+    steps = {step.name: step for step in spec.steps}
+    parameters = {parameter.name for parameter in spec.parameters or ()}
+    for step in spec.steps:
+        at = f"spec.steps[{step.name}]"
+        for dependency in step.depends_on or ():
+            if dependency not in steps:
+                yield Problem(f"{at}.dependsOn", f"there is no step {dependency}; name one of: {', '.join(steps)}")
+        yield from _inputs(step, steps, at)
+        yield from _references(step, steps, parameters, at)
+        yield from _paths(step, at)
+        yield from _environment(step, at)
+        yield from _step_operator(step, stack, at)
+
+
+def _inputs(step: Step, steps: dict[str, Step], at: str) -> Iterator[Problem]:
+    for source in inputs_of(step):
+        if source.from_ is None:
+            continue
+        field = f"{at}.inputs.artifacts[{source.name}].from"
+        producer, artifact = source.from_.split(".")
+        if producer not in steps:
+            yield Problem(field, f"there is no step {producer}; name one of: {', '.join(steps)}")
+        elif artifact not in (names := [output.name for output in outputs_of(steps[producer])]):
+            declared = f"it declares: {', '.join(names)}" if names else "it declares none"
+            yield Problem(field, f"step {producer} has no output artifact {artifact}; {declared}")
+
+
+def _references(step: Step, steps: dict[str, Step], parameters: set[str], at: str) -> Iterator[Problem]:
+    for field, reference in references_of(step):
+        problem = _reference(reference, steps, parameters)
+        if problem:
+            yield Problem(f"{at}.{field}", f"$({reference.text}): {problem}; write $$( for a literal $(")
+
+
+def _reference(reference: Reference, steps: dict[str, Step], parameters: set[str]) -> str | None:
+    if reference.parameter is not None:
+        return None if reference.parameter in parameters else f"the run has no parameter {reference.parameter}"
+    if reference.result is not None:
+        producer, result = reference.result
+        if producer not in steps:
+            return f"there is no step {producer}"
+        return None if result in results_of(steps[producer]) else f"step {producer} declares no result {result}"
+    if reference.text in {"run.name", "run.uid"}:
+        return None
+    return "known are params.<name>, run.name, run.uid and steps.<step>.results.<result>"
+
+
+def _paths(step: Step, at: str) -> Iterator[Problem]:
+    claims = [
+        *((f"inputs.artifacts[{source.name}]", source.path) for source in inputs_of(step)),
+        *((f"outputs.artifacts[{output.name}]", output.path) for output in outputs_of(step)),
+    ]
+    mounts = ((step.pod_template and step.pod_template.volume_mounts) or ()) if step.pod_template else ()
+    directories = {dirname(output.path): output.name for output in outputs_of(step)}
+    for mount in mounts:
+        path = str(mount.get("mountPath", "")).rstrip("/")
+        if path in directories:
+            yield Problem(
+                f"{at}.podTemplate.volumeMounts[{mount.get('name')}]",
+                f"{path} holds the output {directories[path]}, for which Cairn mounts a volume there; use another directory",
+            )
+        claims.append((f"podTemplate.volumeMounts[{mount.get('name')}]", path))
+    for index, (field, path) in enumerate(claims):
+        for other_field, other in claims[:index]:
+            if _overlaps(path, other):
+                yield Problem(
+                    f"{at}.{field}", f"path {path} is claimed twice, also by {other_field}; give each its own"
+                )
+                break
+
+
+def _overlaps(path: str, other: str) -> bool:
+    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
+
+
+def _environment(step: Step, at: str) -> Iterator[Problem]:
+    for variable in (*(step.env or ()), *((step.pod_template and step.pod_template.env) or ())):
+        if variable.name.startswith("CAIRN_"):
+            yield Problem(f"{at}.env[{variable.name}]", "names that begin with CAIRN_ are Cairn's own; choose another")
+        if variable.value is not None and variable.value_from is not None:
+            yield Problem(f"{at}.env[{variable.name}]", "has both value and valueFrom; keep one of them")
+
+
+def _step_operator(step: Step, stack: UsableStack, at: str) -> Iterator[Problem]:
+    if step.step_operator_ref is not None and step.step_operator_ref.name not in stack.step_operators:
+        known = ", ".join(stack.step_operators) or "none"
+        yield Problem(
+            f"{at}.stepOperatorRef",
+            f"stack {stack.name} has no step operator {step.step_operator_ref.name}; it has: {known}",
+        )
+
+
+def _cycle(steps: Sequence[Step]) -> Iterator[Problem]:
+    known = {step.name for step in steps}
+    if any(not dependencies_of(step) <= known for step in steps):
+        return
+    try:
+        topological_order(steps)
+    except StepCycleError as error:
+        yield Problem("spec.steps", f"these steps wait for each other: {error}; remove one of the dependencies")

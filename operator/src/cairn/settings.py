@@ -1,0 +1,31 @@
+"""The operator's settings, from environment variables with the prefix CAIRN_; the chart sets them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How this operator runs."""
+
+    model_config = SettingsConfigDict(env_prefix="CAIRN_")
+
+    namespaces: str = Field("", description="Namespaces to serve, separated by commas. Empty: all of the cluster.")
+    step_image: str = Field(description="Image of the containers that fetch and publish artifacts: the operator's own.")
+    step_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    check_interval_seconds: float = Field(
+        300, ge=1, description="Time between two checks of a component that is Ready."
+    )
+    retry_interval_seconds: float = Field(10, ge=1, description="Time between two checks of one that is not.")
+    workers: int = Field(16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time.")
+    http_port: int = Field(8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
+
+    @property
+    def namespace_list(self) -> tuple[str, ...]:
+        """The namespaces to serve; empty for all."""
+        return tuple(name.strip() for name in self.namespaces.split(",") if name.strip())

@@ -1,0 +1,150 @@
+"""From a Stack and the components of its namespace to a stack that runs can use, or to what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import ResolvedComponent, ResolvedStack
+from cairn.api.pod_template import EnvVar, PodTemplate
+from cairn.api.stack import BUILT_IN_STACK, DEFAULT_STACK_ANNOTATION, ComponentStatus, StackSpec
+from cairn.components.artifact_store.local import Local as LocalStore
+from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
+from cairn.components.base import ArtifactStore, Orchestrator, StepOperator
+from cairn.components.orchestrator.local import Local as LocalOrchestrator
+from cairn.components.orchestrator.local import LocalConfig as LocalOrchestratorConfig
+from cairn.components.registry import AnyFlavor, UnknownFlavorError, first_problem, load
+from cairn.components.usage import references
+from cairn.stacks.rules import incompatibilities
+
+FindComponent = Callable[[str], JsonObject | None]
+"""Returns the StackComponent of that name in the stack's namespace, or None."""
+
+
+@dataclass(frozen=True)
+class UsableStack:
+    """A stack whose components are all there, ready, and fit together."""
+
+    name: str
+    orchestrator: Orchestrator[Any]
+    artifact_store: ArtifactStore[Any]
+    step_operators: Mapping[str, StepOperator[Any]]
+    pod_template: PodTemplate | None = None
+    env: Sequence[EnvVar] = ()
+    digest: str = ""
+    components: Sequence[ResolvedComponent] = field(default_factory=tuple)
+    built_in: bool = False
+    """Whether it is the stack of runs that name none, which no object describes."""
+
+    def to_status(self) -> ResolvedStack:
+        """Return what a run records of the stack."""
+        return ResolvedStack(name=self.name, digest=self.digest, components=tuple(self.components))
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What became of a stack's references."""
+
+    components: tuple[ComponentStatus, ...]
+    stack: UsableStack | None
+    reason: str
+    message: str
+
+    def flavor_of(self, type_: str) -> str | None:
+        """Return the flavor of the component of that type, where it is known."""
+        return next((component.flavor for component in self.components if component.type == type_), None)
+
+
+def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
+    """Return the stack that runs can use, or each component's state and why the stack cannot be used."""
+    found: list[tuple[ComponentStatus, AnyFlavor | None, JsonObject | None]] = [
+        (*_component(type_, component_name, find(component_name)), find(component_name))
+        for type_, component_name in references(spec)
+    ]
+    statuses = tuple(status for status, _, _ in found)
+    broken = [status for status in statuses if not status.ready]
+    if broken:
+        message = "; ".join(f"{status.type} {status.name}: {status.message}" for status in broken)
+        return Resolution(statuses, None, "ComponentsNotReady", message)
+    flavors = [flavor for _, flavor, _ in found if flavor is not None]
+    misfits = tuple(incompatibilities(flavors))
+    if misfits:
+        return Resolution(statuses, None, "ComponentsIncompatible", "; ".join(misfits))
+    specs = [component["spec"] for _, _, component in found if component is not None]
+    stack = _usable(
+        name,
+        flavors,
+        digest=_digest([spec.to_json(), *specs]),
+        template=spec.pod_template,
+        env=spec.env or (),
+    )
+    return Resolution(statuses, stack, "ComponentsReady", f"All {len(statuses)} components are ready.")
+
+
+def built_in_stack(namespace: str) -> UsableStack:
+    """Return the stack of runs that name none where none is the default: everything local."""
+    orchestrator = LocalOrchestrator(namespace, BUILT_IN_STACK, LocalOrchestratorConfig())
+    store = LocalStore(namespace, BUILT_IN_STACK, LocalStoreConfig())
+    digest = _digest([orchestrator.config.to_json(), store.config.to_json()])
+    stack = _usable(BUILT_IN_STACK, [orchestrator, store], digest=digest, template=None, env=())
+    return replace(stack, built_in=True)
+
+
+def default_stack(stacks: Sequence[JsonObject]) -> JsonObject | None:
+    """Return the namespace's default Stack: of several, the newest; of several as new, the first by name."""
+    marked = [stack for stack in stacks if is_default(stack)]
+    by_name = sorted(marked, key=lambda stack: stack["metadata"]["name"])
+    return max(by_name, key=lambda stack: stack["metadata"].get("creationTimestamp", ""), default=None)
+
+
+def is_default(stack: JsonObject) -> bool:
+    """Return whether the Stack asks to be the namespace's default."""
+    annotations = stack["metadata"].get("annotations") or {}
+    return annotations.get(DEFAULT_STACK_ANNOTATION) == "true"
+
+
+def _component(type_: str, name: str, body: JsonObject | None) -> tuple[ComponentStatus, AnyFlavor | None]:
+    def status(reason: str, message: str, *, ready: bool = False, flavor: str | None = None) -> ComponentStatus:
+        return ComponentStatus(type=type_, name=name, flavor=flavor, ready=ready, reason=reason, message=message[:1024])
+
+    if body is None:
+        return status("NotFound", f"there is no StackComponent {name} in this namespace; create it"), None
+    try:
+        flavor = load(body)
+    except UnknownFlavorError as error:
+        return status("UnknownFlavor", f"{error}; upgrade the operator"), None
+    except ValidationError as error:
+        return status("InvalidSpec", f"its spec is not valid: {first_problem(error)}"), None
+    if flavor.type != type_:
+        return status("WrongType", f"it is of type {flavor.type}; name one of type {type_}", flavor=flavor.flavor), None
+    ready = next((item for item in (body.get("status") or {}).get("conditions", []) if item["type"] == "Ready"), None)
+    if ready is None or ready.get("observedGeneration") != body["metadata"].get("generation"):
+        return status("NotChecked", "it has not been checked yet", flavor=flavor.flavor), None
+    is_ready = ready["status"] == "True"
+    return status(ready["reason"], ready["message"], ready=is_ready, flavor=flavor.flavor), flavor
+
+
+def _usable(
+    name: str,
+    flavors: Sequence[AnyFlavor],
+    *,
+    digest: str,
+    template: PodTemplate | None,
+    env: Sequence[EnvVar],
+) -> UsableStack:
+    orchestrator = next(flavor for flavor in flavors if isinstance(flavor, Orchestrator))
+    store = next(flavor for flavor in flavors if isinstance(flavor, ArtifactStore))
+    operators = {flavor.name: flavor for flavor in flavors if isinstance(flavor, StepOperator)}
+    components = [ResolvedComponent(type=flavor.type, name=flavor.name, flavor=flavor.flavor) for flavor in flavors]
+    return UsableStack(name, orchestrator, store, operators, template, env, digest, components)
+
+
+def _digest(specs: Sequence[JsonObject]) -> str:
+    text = json.dumps(specs, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,0 +1,22 @@
+"""Which components do not fit together, whatever each of them is by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cairn.components.base import ArtifactStore, Orchestrator
+from cairn.components.registry import AnyFlavor
+
+
+def incompatibilities(components: Sequence[AnyFlavor]) -> Iterator[str]:
+    """Yield a sentence, with the next action, for each pair that cannot work together."""
+    orchestrators = [component for component in components if isinstance(component, Orchestrator)]
+    stores = [component for component in components if isinstance(component, ArtifactStore)]
+    for orchestrator in orchestrators:
+        for store in stores:
+            if orchestrator.max_parallel_steps is not None and store.node_local:
+                yield (
+                    f"orchestrator {orchestrator.name} runs steps on several nodes, but artifact store {store.name} can be "
+                    f"used from one node at a time; use an s3 store, a claim with accessMode ReadWriteMany, or the local "
+                    f"orchestrator"
+                )

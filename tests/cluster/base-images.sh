@@ -1,0 +1,53 @@
+# Sourced: images that others publish. Where they cannot be pulled, stand-ins of the same name, good enough to build on.
+# shellcheck shell=bash
+
+CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
+
+# base_image REFERENCE RECIPE: have REFERENCE in Docker, pulled or made by RECIPE.
+# A stand-in's label tells what it was made from; one made from something else is made anew.
+base_image() {
+  local image=$1 recipe=$2 key archive
+  key=$({ declare -f "$recipe"; cat "$CA_BUNDLE" 2>/dev/null; } | sha256sum | cut -c1-12)
+  archive=$(image_archive "$image-$key")
+  if image_present "$image"; then
+    case $(stand_in_key "$image") in '' | "$key") return ;; esac
+  fi
+  if [ -e "$archive" ]; then
+    step "load $image" docker load -i "$archive"
+  elif ! docker pull "$image"; then
+    need_packages mmdebstrap
+    step "make a stand-in for $image" "$recipe" "$image" "$key"
+    once "$archive" save_image "$image"
+  fi
+}
+
+# Empty for an image that was pulled
+stand_in_key() { docker image inspect -f '{{with .Config.Labels}}{{index . "cairn.stand-in"}}{{end}}' "$1"; }
+
+# Debian's own Python, callable by the paths of the published image, which trusts what this machine trusts.
+make_python() {
+  local image=$1 key=$2
+  # shellcheck disable=SC2016
+  mmdebstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook="copy-in $CA_BUNDLE /etc/ssl/certs" \
+    --customize-hook='for n in python3 pip3; do ln -s /usr/bin/$n "$1/usr/local/bin/$n"; ln -s $n "$1/usr/local/bin/${n%3}"; done' \
+    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/usr/lib/python3*/EXTERNALLY-MANAGED' \
+    bookworm - |
+    docker import -c "LABEL cairn.stand-in=$key" -c 'CMD ["python3"]' \
+      -c 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8' \
+      -c "ENV SSL_CERT_FILE=$CA_BUNDLE PIP_CERT=$CA_BUNDLE REQUESTS_CA_BUNDLE=$CA_BUNDLE" - "$image"
+}
+
+# The S3 server's program alone
+make_s3() {
+  local image=$1 key=$2 root
+  need_go
+  root=$(new_temporary)
+  mkdir -p "$root/usr/local/bin" "$root/etc/ssl/certs"
+  install -d -m 1777 "$root/tmp"
+  go_install "github.com/versity/versitygw/cmd/versitygw@$S3_VERSION" "" "$root/usr/local/bin/versitygw"
+  cp "$CA_BUNDLE" "$root/etc/ssl/certs/"
+  tar -C "$root" -cf - . | docker import -c "LABEL cairn.stand-in=$key" \
+    -c 'ENTRYPOINT ["/usr/local/bin/versitygw"]' -c 'ENV PATH=/usr/local/bin' - "$image"
+}

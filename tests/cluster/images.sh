@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# `make images`: build what changed, put it where the cluster's nodes find it, write the references to .cluster/images.env.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$HERE/tools.sh"
+. "$HERE/base-images.sh"
+
+main() {
+  exclusively
+  base_image "$PYTHON_IMAGE" make_python
+  base_image "$S3_IMAGE" make_s3
+  mkdir -p "$STATE"
+  : >"$STATE/images.env.new"
+  # Variable, name, Dockerfile, context, inputs. What the context of the operator's image lets in is in .dockerignore.
+  # shellcheck disable=SC2046
+  image OPERATOR_IMAGE cairn/operator operator/Dockerfile . .dockerignore $(sed -n 's/^!//p' "$CHECKOUT/.dockerignore")
+  image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
+  published S3_IMAGE "$S3_IMAGE"
+  mv "$STATE/images.env.new" "$STATE/images.env"
+}
+
+# image VARIABLE NAME DOCKERFILE CONTEXT INPUT...: the tag is a hash of the inputs, so an image that is there is up to date
+image() {
+  local variable=$1 name=$2 dockerfile=$3 context=$4 reference
+  shift 4
+  [ -e "$CHECKOUT/$dockerfile" ] || die "$dockerfile is missing, so $name cannot be built."
+  reference=${IMAGE_REGISTRY:+$IMAGE_REGISTRY/}$name:$(hash_of_inputs "$dockerfile" "$@")
+  if ! is_delivered "$reference"; then
+    image_present "$reference" || step "build $reference" build "$reference" "$dockerfile" "$context"
+    deliver "$reference"
+    forget_others "$reference"
+  fi
+  publish "$variable" "$reference"
+}
+
+# published VARIABLE REFERENCE: nodes can pull what this machine could pull; a stand-in they must be given
+published() {
+  if [ -n "$(stand_in_key "$2")" ] && ! is_delivered "$2"; then deliver "$2"; fi
+  publish "$1" "$2"
+}
+
+publish() {
+  echo "$1=$2" >>"$STATE/images.env.new"
+  echo "$2"
+}
+
+# Files that git knows or would add, and the base image
+hash_of_inputs() {
+  local file
+  cd "$CHECKOUT"
+  {
+    docker image inspect -f '{{.Id}}' "$PYTHON_IMAGE"
+    git ls-files -z --cached --others --exclude-standard -- "$@" | sort -zu | while IFS= read -r -d '' file; do
+      [ ! -f "$file" ] || echo "$([ ! -x "$file" ] || echo +x) $(sha256sum "$file")"
+    done
+  } | sha256sum | cut -c1-12
+}
+
+# The settings a machine needs to reach package indexes go into the build if they are set, and only then.
+build() {
+  local setting arguments=()
+  for setting in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
+    PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX_URL; do
+    [ -z "${!setting:-}" ] || arguments+=(--build-arg "$setting")
+  done
+  docker build --tag "$1" --label "cairn.checkout=$CHECKOUT" --build-arg "PYTHON_IMAGE=$PYTHON_IMAGE" "${arguments[@]}" \
+    --file "$CHECKOUT/$2" "$CHECKOUT/$3"
+}
+
+# ---- to the cluster: into kind's nodes, or by the registry that IMAGE_REGISTRY names
+
+nodes() { docker ps -q --filter "label=io.x-k8s.kind.cluster=$CLUSTER_NAME"; }
+
+is_delivered() {
+  local node reference=$1 found=1
+  [ -z "${IMAGE_REGISTRY:-}" ] || return 1
+  case $reference in localhost/*) ;; *) reference=docker.io/$reference ;; esac
+  for node in $(nodes); do
+    [ -n "$(docker exec "$node" ctr -n k8s.io images ls -q "name==$reference")" ] || return 1
+    found=0
+  done
+  return $found
+}
+
+deliver() {
+  if [ -n "${IMAGE_REGISTRY:-}" ]; then
+    step "push $1" docker push "$1"
+  elif [ -n "$(nodes)" ]; then
+    step "load $1 into the nodes" kind load docker-image "$1" --name "$CLUSTER_NAME"
+  else
+    die "this cluster's nodes are not in this Docker; set IMAGE_REGISTRY to a registry both can reach."
+  fi
+}
+
+# Earlier builds of the image by this checkout
+forget_others() {
+  docker images -q --filter "label=cairn.checkout=$CHECKOUT" --filter "reference=${1%:*}" --format '{{.Repository}}:{{.Tag}}' |
+    grep -vxF "$1" | xargs -r docker rmi >/dev/null 2>&1 || true
+}
+
+main

@@ -1,0 +1,3 @@
+module cairn.local/podnet
+
+go 1.24
