@@ -30,7 +30,10 @@ def main() -> None:
         print(f"\n{args.run} succeeded after {span(run['status'])}.")
         return
     print_failures(args.namespace, run)
-    sys.exit(f"{args.run}: {succeeded.get('reason', 'Unknown')}: {succeeded.get('message', 'no status')}")
+    print(
+        f"\n{args.run} did not succeed: {succeeded.get('reason', 'Unknown')}: {succeeded.get('message', 'no status')}"
+    )
+    sys.exit(1)
 
 
 def follow(namespace: str, name: str) -> Json:

@@ -4,6 +4,8 @@
 
 OWN=$CACHE/docker
 OWN_SOCKET=unix://$OWN/docker.sock
+FORWARDING=/proc/sys/net/ipv4/ip_forward
+FORWARDING6=/proc/sys/net/ipv6/conf/all/forwarding
 
 use_docker() {
   if own_docker_runs; then
@@ -73,7 +75,8 @@ describe_host() {
     [ -e "$path" ] || absent+=("$path")
   done
   echo "absent=(${absent[*]})"
-  echo "ip_forward=$(cat /proc/sys/net/ipv4/ip_forward)"
+  echo "forwarding=$(cat $FORWARDING)"
+  echo "forwarding6=$(cat $FORWARDING6 2>/dev/null)"
   echo "forward_policy=$(iptables -S FORWARD | awk '$1 == "-P" {print $3}')"
 }
 
@@ -90,6 +93,7 @@ stop_own_docker_if_idle() {
 
 stop_own_docker() {
   docker network prune -f
+  docker image prune -f --filter until=24h  # what `docker build` kept of stages
   kill "$(cat "$OWN/pid")"
   await 60 own_docker_is_gone
   restore_host
@@ -98,14 +102,15 @@ stop_own_docker() {
 own_docker_is_gone() { ! own_docker_runs && ! is_running "$OWN/exec/containerd/containerd.pid" containerd; }
 
 restore_host() {
-  local absent ip_forward forward_policy path
+  local absent forwarding forwarding6 forward_policy path
   # shellcheck source=/dev/null
   . "$OWN/host-before"
   ! ip link show docker0 >/dev/null 2>&1 || ip link delete docker0
   remove_docker_rules iptables
   remove_docker_rules ip6tables
   iptables -P FORWARD "$forward_policy"
-  echo "$ip_forward" >/proc/sys/net/ipv4/ip_forward
+  echo "$forwarding" >$FORWARDING
+  [ -z "$forwarding6" ] || echo "$forwarding6" >$FORWARDING6
   awk -v own="$OWN/" 'index($5, own) == 1 {print $5}' /proc/self/mountinfo | sort -r | xargs -r umount
   for path in "${absent[@]}"; do
     case $path in

@@ -15,6 +15,7 @@ main() {
   image OPERATOR_IMAGE cairn/operator operator/Dockerfile . .dockerignore $(sed -n 's/^!//p' "$CHECKOUT/.dockerignore")
   image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
   published S3_IMAGE "$S3_IMAGE"
+  published STEP_IMAGE "$PYTHON_IMAGE"
   mv "$STATE/images.env.new" "$STATE/images.env"
 }
 

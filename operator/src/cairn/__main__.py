@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+from typing import Any, cast
 
 import kopf
 from aiohttp import web
@@ -35,7 +36,8 @@ def main() -> int:
 
 async def _run(settings: Settings) -> None:
     kubernetes = await Kubernetes.connect()
-    events = EventRecorder(kubernetes, os.environ.get("POD_NAME") or socket.gethostname())
+    instance = os.environ.get("POD_NAME") or socket.gethostname()
+    events = EventRecorder(kubernetes, instance)
     cluster = Cluster(kubernetes, events)
     operator = Operator(cluster, settings)
     REGISTRY.register(ReadinessCollector(cluster.components, cluster.stacks))
@@ -47,6 +49,7 @@ async def _run(settings: Settings) -> None:
     try:
         await kopf.operator(
             registry=registry,
+            identity=cast(Any, instance),  # kopf's own asks for the user's name, which a numeric user has not
             standalone=True,
             clusterwide=not settings.namespace_list,
             namespaces=settings.namespace_list,

@@ -23,6 +23,7 @@ from cairn.clients.kubernetes import (
     STACK_COMPONENTS,
     STACKS,
     ConflictError,
+    ForbiddenError,
     Kubernetes,
     NotFoundError,
     Resource,
@@ -117,10 +118,16 @@ async def release(kubernetes: Kubernetes, namespaces: Sequence[str | None], *, p
 
 
 async def _held(kubernetes: Kubernetes, resource: Resource, namespace: str | None) -> list[JsonObject]:
-    """Return the metadata of the objects with the finalizer; none where the CRD is gone."""
+    """Return the metadata of the objects with the finalizer; none where the CRD or the namespace is gone."""
     try:
         items, _ = await kubernetes.list(resource, namespace, accept=METADATA_LIST_ONLY)
     except NotFoundError:
+        return []
+    except ForbiddenError as error:
+        # With a namespace, the operator's Role in it is gone, so this is no reason to fail.
+        if namespace is None:
+            raise
+        log.warning("Left out %s of namespace %s, which has no Role for Cairn (any more): %s", resource.plural, namespace, error)
         return []
     return [item["metadata"] for item in items if FINALIZER in item["metadata"].get("finalizers", ())]
 

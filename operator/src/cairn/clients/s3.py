@@ -13,12 +13,13 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore import UNSIGNED
@@ -28,17 +29,21 @@ from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
+    EndpointProviderError,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.util.ssl_match_hostname import CertificateError as OtherHostError
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 5
 DEFAULT_REGION = "us-east-1"
 UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 24, 27})
 """OpenSSL's codes (X509_V_ERR_...) for a chain that does not end in a trusted authority."""
+
+NO_ADDRESS = "is not an address to connect to", "correct the endpoint"
 
 Result = TypeVar("Result")
 
@@ -109,7 +114,9 @@ class Bucket:
         self.endpoint = endpoint
         """The URL in use; for AWS it is known once the bucket is opened."""
         self.operation = "Connect"
-        """The operation in progress, for whoever gives up waiting."""
+        """The operation in progress, for whoever tires of waiting."""
+        self.abandoned = False
+        """Set by whoever tired of waiting: nothing but a deletion is begun after that."""
         self._on_aws = endpoint is None
         self._path_style = path_style
         self._credentials = credentials
@@ -129,7 +136,7 @@ class Bucket:
             self._client = _create_client(self, verify, self._credentials, path_style=self._path_style)
         except (ValueError, BotoCoreError) as error:
             self._resources.close()
-            raise UnreachableError(self.operation, "is not an address to connect to", "correct the endpoint") from error
+            raise UnreachableError(self.operation, *NO_ADDRESS) from error
         self._resources.callback(self._client.close)
         self.endpoint = str(self._client.meta.endpoint_url)
         return self
@@ -153,17 +160,19 @@ class Bucket:
         """Write an object; return its version in a bucket that keeps versions."""
         return cast("str | None", self._call("PutObject", Key=key, Body=content).get("VersionId"))
 
-    def get(self, key: str) -> bytes:
-        """Read an object."""
+    def get(self, key: str, limit: int) -> bytes:
+        """Read the first `limit` bytes of an object."""
         answer = self._call("GetObject", Key=key)
         with _translated("GetObject"):
-            return cast(bytes, answer["Body"].read())
+            return cast(bytes, answer["Body"].read(limit))
 
     def delete(self, key: str, version: str | None = None) -> None:
         """Delete an object, or one version of it for good."""
         self._call("DeleteObject", Key=key, **({} if version is None else {"VersionId": version}))
 
     def _call(self, operation: str, **parameters: object) -> Mapping[str, Any]:
+        if self.abandoned and operation != "DeleteObject":
+            raise UnreachableError(operation, "was given up", "try again")
         self.operation = operation
         method = getattr(self._client, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())
         with _translated(operation):
@@ -174,13 +183,20 @@ async def in_thread(work: Callable[[], Result], *, seconds: float) -> Result:
     """Run blocking work in a thread of its own; raises TimeoutError, and leaves the thread to its own timeouts then.
 
     Not in asyncio's shared pool: the event loop resolves names there, and dead endpoints would keep everyone waiting.
+    A daemon, so that none of them keeps the operator from ending.
     """
-    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="s3")
-    try:
-        async with asyncio.timeout(seconds):
-            return await asyncio.get_running_loop().run_in_executor(worker, work)
-    finally:
-        worker.shutdown(wait=False)
+    answer: Future[Result] = Future()
+
+    def run() -> None:
+        answer.set_running_or_notify_cancel()
+        try:
+            answer.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whoever awaits it gets it
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="s3", daemon=True).start()
+    async with asyncio.timeout(seconds):
+        return await asyncio.wrap_future(answer)
 
 
 def error_of(operation: str, error: Exception) -> S3Error:
@@ -194,7 +210,9 @@ def error_of(operation: str, error: Exception) -> S3Error:
         if isinstance(cause, ssl.SSLCertVerificationError):
             unknown = cause.verify_code in UNKNOWN_AUTHORITY
             return UntrustedError(operation, cause.verify_message, unknown_authority=unknown)
-    return UnreachableError(operation, *_how(causes))
+        if isinstance(cause, OtherHostError):
+            return UntrustedError(operation, "it is for another host", unknown_authority=False)
+    return UnreachableError(operation, *_how(operation, causes))
 
 
 def _refusal(operation: str, response: Mapping[str, Any]) -> RefusedError:
@@ -207,17 +225,21 @@ def _refusal(operation: str, response: Mapping[str, Any]) -> RefusedError:
     return RefusedError(operation, status=status, code="" if code.isdecimal() else code, region=region)
 
 
-def _how(causes: list[BaseException]) -> tuple[str, str]:
+def _how(operation: str, causes: list[BaseException]) -> tuple[str, str]:
     """Return how a connection failed, as the rest of a sentence, and what to do."""
+    url = str(getattr(causes[0], "kwargs", {}).get("endpoint_url", ""))
+    unknown = f"has a host name, {urlsplit(url).hostname}, that cannot be resolved"
     open_way = "make sure that the server runs and that no network policy keeps the operator from it"
     silent = "closes connections without an answer", "write https:// if it speaks TLS, else look into the server's log"
     no_tls = "does not speak TLS", "write http:// or correct the port"
+    slow = f"does not answer {operation} within {READ_SECONDS} s", "look into the server's log"
     ways: tuple[tuple[type[BaseException], tuple[str, str]], ...] = (
+        (EndpointProviderError, NO_ADDRESS),
         (ProxyConnectionError, ("cannot be reached through the operator's proxy", "except the endpoint in NO_PROXY")),
-        (socket.gaierror, ("has a host name that cannot be resolved", "correct the name or the cluster's DNS")),
+        (socket.gaierror, (unknown, "correct endpoint, addressingStyle or the cluster's DNS")),
         (ConnectionRefusedError, ("refuses connections", "start the server or correct the port")),
         (ConnectTimeoutError, (f"does not accept a connection within {CONNECT_SECONDS} s", open_way)),
-        (ReadTimeoutError, (f"does not answer within {READ_SECONDS} s", "look into the server's log")),
+        (ReadTimeoutError, slow),
         (SSLError, no_tls),
         (ssl.SSLError, no_tls),
         (ConnectionClosedError, silent),

@@ -136,7 +136,7 @@ class RunReconciler:
         for job in self._cluster.jobs.indexed(namespace, label):
             if not _owned_by(job, uid):
                 continue
-            pod = pods.get(job["metadata"]["name"])
+            pod = pods.get(job["metadata"]["uid"])
             seen = list(observe_job(job, pod, steps, self._logs_of(body, pod)))
             while pod is not None and (wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]):
                 for container in wanted:
@@ -258,12 +258,12 @@ def _context(
 
 
 def _newest_by_job(pods: Iterable[JsonObject]) -> Mapping[str, JsonObject]:
-    """Return the newest pod of each Job, by the Job's name."""
+    """Return the newest pod of each Job, by the Job's UID: a deleted run of the same name may have left some."""
     newest: dict[str, JsonObject] = {}
     for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):
         owner = next((item for item in pod["metadata"].get("ownerReferences", ()) if item["kind"] == "Job"), None)
         if owner is not None:
-            newest[owner["name"]] = pod
+            newest[owner["uid"]] = pod
     return newest
 
 

@@ -53,7 +53,7 @@ class Downloader:
 
     async def download(self, artifact: Input, store: Store, key: str) -> Fetched:
         """Download an artifact to its path, replacing what is there."""
-        partial = _partial(artifact.path)
+        partial = partial_path(artifact.path)
         with _disk(artifact):
             artifact.path.parent.mkdir(parents=True, exist_ok=True)
             await asyncio.to_thread(_discard, partial)
@@ -122,7 +122,7 @@ class Downloader:
                     f"Input artifact {artifact.name}: {artifact.uri} has more than {FILE_LIMIT:,} files; "
                     "name a longer prefix or pack them into an archive.",
                 )
-        wanted = Manifest.of(_listed(found, key), ())
+        wanted = Manifest.of(listed_files(found, key), ())
         if not wanted.files:
             raise StepError(
                 INPUT_MISSING,
@@ -174,7 +174,7 @@ class Downloader:
         return replace(entry, size=size, sha256=digest.hexdigest())
 
 
-def _listed(found: list[Object], prefix: str) -> list[FileEntry]:
+def listed_files(found: list[Object], prefix: str) -> list[FileEntry]:
     """Return the files among listed objects, without the empty objects that stand for directories."""
     paths = {item.key.removeprefix(prefix).lstrip("/"): item.size for item in found}
     parents = {"/".join(path.split("/")[:depth]) for path in paths for depth in range(1, path.count("/") + 1)}
@@ -184,7 +184,7 @@ def _listed(found: list[Object], prefix: str) -> list[FileEntry]:
     return files
 
 
-def _partial(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
     """Return where an artifact lies until it is whole: a fixed sibling, which a restart finds and removes."""
     return path.with_name(f".cairn-partial-{hashlib.sha256(path.name.encode()).hexdigest()[:16]}")
 

@@ -41,25 +41,25 @@ class Store:
     """One bucket or directory. Errors are ObjectMissingError and StepError, whatever the kind of store."""
 
     def __init__(self, client: ObjectStore, description: str) -> None:
-        self._client = client
+        self.client = client
         self.description = description
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object that fits in memory, in one request."""
         with self._errors(key):
-            await obstore.put_async(self._client, key, data, use_multipart=False)
+            await obstore.put_async(self.client, key, data, use_multipart=False)
 
     async def put_parts(self, key: str, parts: AsyncIterator[bytes], *, part_size: int, at_once: int) -> None:
         """Write an object in parts of `part_size`. It appears when all are there; an error aborts it."""
         with self._errors(key):
             await obstore.put_async(
-                self._client, key, parts, use_multipart=True, chunk_size=part_size, max_concurrency=at_once
+                self.client, key, parts, use_multipart=True, chunk_size=part_size, max_concurrency=at_once
             )
 
     async def get(self, key: str) -> AsyncIterator[memoryview]:
         """Read an object in chunks."""
         with self._errors(key):
-            stream = (await obstore.get_async(self._client, key)).stream(min_chunk_size=READ_CHUNK)
+            stream = (await obstore.get_async(self.client, key)).stream(min_chunk_size=READ_CHUNK)
         chunks = aiter(stream)
         while True:
             with self._errors(key):
@@ -73,14 +73,14 @@ class Store:
         """Whether there is an object at exactly this key."""
         try:
             with self._errors(key):
-                await obstore.head_async(self._client, key)
+                await obstore.head_async(self.client, key)
         except ObjectMissingError:
             return False
         return True
 
     async def list(self, prefix: str) -> AsyncIterator[Object]:
         """List the objects whose keys begin with `<prefix>/`."""
-        batches = aiter(obstore.list(self._client, prefix))
+        batches = aiter(obstore.list(self.client, prefix))
         while True:
             with self._errors(prefix):
                 try:
@@ -94,7 +94,7 @@ class Store:
         """Delete objects; one that is not there is no error."""
         try:
             with self._errors(", ".join(keys[:1])):
-                await obstore.delete_async(self._client, keys)
+                await obstore.delete_async(self.client, keys)
         except ObjectMissingError:
             if len(keys) > 1:
                 for key in keys:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING, Final
 
-from cairn.step.errors import OUTPUT_INVALID, StepError, of_output
+from cairn.step.errors import OUTPUT_INVALID, StepError, StoppedError, of_output
 from cairn.step.limits import Budget, Stop, for_each
 from cairn.step.manifest import SUFFIX, FileEntry, Manifest
 
@@ -33,6 +33,7 @@ PARTS_AT_ONCE: Final = 3
 FILES_AT_ONCE: Final = 16
 MEMORY: Final = 24 * MIB
 DELETES_AT_ONCE: Final = 500
+DRAIN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,18 @@ class _Reader:
 
     async def parts(self, size: int) -> AsyncIterator[bytes]:
         remaining = self._file.size
-        while remaining > 0:
-            self._stop.check()
-            data = await asyncio.to_thread(self._read, min(size, remaining))
-            remaining -= len(data)
-            if not remaining:  # the last part is handed over only when the file is known to be unchanged
-                await asyncio.to_thread(self._check_end)
-            yield data
+        try:
+            while remaining > 0:
+                self._stop.check()
+                data = await asyncio.to_thread(self._read, min(size, remaining))
+                remaining -= len(data)
+                if not remaining:  # the last part is handed over only when the file is known to be unchanged
+                    await asyncio.to_thread(self._check_end)
+                yield data
+        except (StepError, StoppedError):
+            # The upload is aborted next. Parts still on their way would arrive after that and stay in the store.
+            await asyncio.sleep(DRAIN_SECONDS)
+            raise
 
     def close(self) -> None:
         if self._handle:

@@ -50,8 +50,8 @@ BucketName = Annotated[
                 r"!self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$') "
                 r"&& !self.matches('^(xn--|sthree-|amzn-s3-demo-)') "
                 r"&& !self.matches('(-s3alias|--ol-s3|[.]mrap|--x-s3|--table-s3)$')",
-                "must be a bucket name that S3 allows: 3 to 63 of a-z, 0-9, - and ., beginning and ending with a letter "
-                "or digit, not like an IP address, without two dots in a row or a prefix or suffix that AWS reserves",
+                "must be a name that S3 allows: 3 to 63 of a-z, 0-9, - and ., beginning and ending with a "
+                "letter or digit, not like an IP address, without .. or a prefix or suffix that AWS reserves",
             )
         ),
     ),
@@ -232,7 +232,8 @@ class S3(ArtifactStore[S3Config]):
         try:
             outcome = await in_thread(lambda: self._try(bucket), seconds=CHECK_SECONDS)
         except TimeoutError:
-            late = f"takes more than {CHECK_SECONDS} s for a small object"
+            bucket.abandoned = True
+            late = f"did not get beyond {bucket.operation} within {CHECK_SECONDS} s"
             outcome = Outcome(error=UnreachableError(bucket.operation, late, "look for what slows it down"))
         return self.judge(outcome, bucket.endpoint)
 
@@ -359,10 +360,11 @@ class Outcome:
     """What ended the check early."""
 
 
-SILENT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT})
+SILENT = REFUSALS | {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
 """Answers to HeadBucket that settle nothing, having no body: the write, which may be allowed all the same, says why."""
-
-MOVED = SILENT | {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT}
+MOVED = REFUSALS | REDIRECTS | {HTTPStatus.BAD_REQUEST}
 """Answers to HeadBucket that may come with the region that the bucket is in."""
 
 
@@ -374,15 +376,15 @@ def probe(bucket: Bucket, key: str, *, create: bool) -> Outcome:
         try:
             bucket.head()
         except RefusedError as error:
+            if error.status not in SILENT:
+                raise
             if error.status == HTTPStatus.NOT_FOUND and create:
                 created = _create(bucket)
-            elif error.status in SILENT:
-                seen = False
             else:
-                raise
+                seen = False
         version = bucket.put(key, content)
         try:
-            found = bucket.get(key)
+            found = bucket.get(key, limit=len(content) + 1)
         finally:
             refusal = _delete(bucket, key, version)
         return Outcome(seen=seen, created=created, matched=found == content, error=refusal)
@@ -395,8 +397,7 @@ def look(bucket: Bucket) -> Outcome:
     try:
         bucket.head()
     except RefusedError as error:
-        refused = error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-        if refused and error.region in {None, bucket.region}:
+        if error.status in REFUSALS and error.region in {None, bucket.region}:
             return Outcome()
         return Outcome(error=error)
     except S3Error as error:
@@ -480,7 +481,7 @@ def explain(error: S3Error, place: Place, *, seen: bool = False) -> tuple[str, s
     Where the bucket was `seen`, a refusal to write means a key that can read only; else, one that can do nothing.
     """
     if isinstance(error, UnreachableError):
-        return "EndpointUnreachable", f"{place.endpoint} {error.detail} ({error.operation}); {error.hint}."
+        return "EndpointUnreachable", f"{place.endpoint} {error.detail}; {error.hint}."
     if isinstance(error, UntrustedError):
         action = "have one issued that is valid for this host and time"
         if error.unknown_authority:
@@ -513,7 +514,7 @@ def _classify(error: RefusedError, place: Place, *, seen: bool) -> tuple[str, st
         return REGION, ELSEWHERE
     if error.code in BY_CODE:
         return BY_CODE[error.code]
-    if error.status in MOVED - SILENT:
+    if error.status in REDIRECTS:
         return REGION, ELSEWHERE
     reason = _reason_by_status(error, seen=seen)
     return reason, BY_REASON[reason]
@@ -522,12 +523,12 @@ def _classify(error: RefusedError, place: Place, *, seen: bool) -> tuple[str, st
 def _reason_by_status(error: RefusedError, *, seen: bool) -> str:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "ServerError"
-    if error.operation == "CreateBucket":
-        return "BucketCreateDenied"
-    if error.status == HTTPStatus.NOT_FOUND:
-        return "BucketNotFound"
-    if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    if error.status in REFUSALS and error.operation != "CreateBucket":
         return "WriteDenied" if seen and error.operation == "PutObject" else "AccessDenied"
+    if error.code == "NoSuchBucket" or (error.status == HTTPStatus.NOT_FOUND and error.operation == "HeadBucket"):
+        return "BucketNotFound"
+    if error.operation == "CreateBucket" and (error.code or error.status in REFUSALS):
+        return "BucketCreateDenied"
     return "UnexpectedAnswer"
 
 
