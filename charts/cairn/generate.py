@@ -1,6 +1,6 @@
 """Write what is made from the chart: the table of values in its README, and manifests/install/operator.yaml.
 
-Usage: charts/cairn/generate.py [--check] (needs helm and PyYAML)
+Usage: python charts/cairn/generate.py [--check]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ import yaml
 
 CHART = Path(__file__).resolve().parent
 README = CHART / "README.md"
-OPERATOR = CHART.parent.parent / "manifests/install/operator.yaml"
+ROOT = CHART.parent.parent
+OPERATOR = ROOT / "manifests/install/operator.yaml"
 TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 HEADER = "# Generated from charts/cairn with its default values (`make generate`); do not edit.\n"
+MAKE_HELM = ". tests/cluster/lib.sh; . tests/cluster/tools.sh; exclusively; use_tool helm; command -v helm"
 HELMS_OWN = re.compile(r" *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n")
 
 
@@ -48,10 +51,18 @@ def generated_files() -> dict[Path, str]:
 def operator() -> str:
     """Return the chart's objects without the CRDs, the hooks, and the labels that say that Helm manages them."""
     settings = ["--namespace=cairn-system", "--kube-version=1.29", "--no-hooks", "--set=crds.install=false"]
-    command = ["helm", "template", "cairn", str(CHART), *settings]
-    rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - no input
+    rendered = _output([helm(), "template", "cairn", str(CHART), *settings])
     documents = (HELMS_OWN.sub("", text) for text in re.split(r"^---\n", rendered, flags=re.MULTILINE))
     return "".join(f"---\n{text}" for text in documents if yaml.safe_load(text))
+
+
+def helm() -> str:
+    """Return the path of helm: the machine's own, or the one that the cluster's scripts make and keep."""
+    return shutil.which("helm") or _output(["bash", "-c", MAKE_HELM]).strip()
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603
 
 
 def rows(values: str) -> Iterator[tuple[str, str, str]]:

@@ -37,7 +37,7 @@ main() {
     export KUBECONFIG=${KUBECONFIG:-$HOME/.kube/config}
     kubectl get pipelineruns --namespace $namespace
     kubectl describe pipelinerun $run --namespace $namespace
-    $here/download.sh $page
+    $here/download.sh $page report.html
 TEXT
 }
 

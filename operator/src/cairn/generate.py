@@ -55,6 +55,13 @@ def generated_files() -> Mapping[str, str]:
     return files
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes equal parts out, not as anchors and aliases, which readers of YAML other than kubectl may refuse."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class's name
+        return True
+
+
 def _chart_template(crd: JsonObject) -> str:
     text = _yaml({**crd, "metadata": {**crd["metadata"], "annotations": {"KEEP": "KEEP"}}})
     keep = "{{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}"
@@ -63,7 +70,7 @@ def _chart_template(crd: JsonObject) -> str:
 
 
 def _yaml(value: JsonObject) -> str:
-    return yaml.safe_dump(value, sort_keys=False, width=120, allow_unicode=True)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def _text(path: Path) -> str:

@@ -25,8 +25,8 @@ def kinds() -> tuple[Kind, ...]:
             kind="StackComponent",
             plural="stackcomponents",
             short_names=["component", "components"],
-            description="StackComponent is one configured tool: an orchestrator, an artifact store, a step operator. It is Ready "
-            "once the operator has seen it work.",
+            description="StackComponent is one configured tool: an orchestrator, an artifact store, a step operator. It is "
+            "Ready once the operator has seen it work.",
             spec=spec_model(),
             status=StackComponentStatus,
             columns=[
@@ -50,8 +50,8 @@ def kinds() -> tuple[Kind, ...]:
             kind="Stack",
             plural="stacks",
             short_names=["stk"],
-            description="Stack is a named set of StackComponents that pipelines run on. It is Ready while every component is and "
-            "they fit together.",
+            description="Stack is a named set of StackComponents that pipelines run on. It is Ready while every "
+            "component is and they fit together.",
             spec=StackSpec,
             status=StackStatus,
             columns=[
@@ -65,7 +65,7 @@ def kinds() -> tuple[Kind, ...]:
                     "Whether runs without a stackRef use it.",
                     wide=True,
                 ),
-                Column("Reason", _condition("Ready", "reason"), "The cause in one word.", wide=True),
+                ready_reason,
                 ready_message,
                 AGE,
             ],

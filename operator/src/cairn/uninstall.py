@@ -127,7 +127,7 @@ async def _held(kubernetes: Kubernetes, resource: Resource, namespace: str | Non
         # With a namespace, the operator's Role in it is gone, so this is no reason to fail.
         if namespace is None:
             raise
-        log.warning("Left out %s of namespace %s, which has no Role for Cairn (any more): %s", resource.plural, namespace, error)
+        log.warning("Left out %s of namespace %s, which has no Role for Cairn: %s", resource.plural, namespace, error)
         return []
     return [item["metadata"] for item in items if FINALIZER in item["metadata"].get("finalizers", ())]
 

@@ -25,7 +25,7 @@ JsonObject = dict[str, Any]
 """A Kubernetes object, or a part of one, as JSON carries it."""
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
 class Model(BaseModel):
@@ -53,10 +53,23 @@ class Rule:
 
     rule: str
     message: str
+    field: str | None = None
+    """The field of the object that the message is about, where the rule is the object's."""
 
     def to_json(self) -> JsonObject:
         """Return the item of `x-kubernetes-validations`."""
-        return {"rule": self.rule, "message": self.message}
+        item: JsonObject = {"rule": self.rule, "message": self.message}
+        return item if self.field is None else {**item, "fieldPath": f".{self.field}"}
+
+
+def consists_of(characters: str, message: str, *, not_at_ends: str = "") -> Rule:
+    """Return a rule that tells people what a field's `pattern` tells programs; the API server answers both.
+
+    It is simpler than the pattern, since the API server bounds what the rules of a CRD may cost at worst, and a rule
+    that lists may hold a thousand times over is counted a thousand times.
+    """
+    ends = "".join(f" && !self.startsWith('{c}') && !self.endsWith('{c}')" for c in not_at_ends)
+    return Rule(f"self.matches('^[{characters}]*$'){ends}", message)
 
 
 def rules(*items: Rule) -> dict[str, JsonValue]:
@@ -74,15 +87,47 @@ LIST_ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
 OPAQUE: dict[str, JsonValue] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 """The schema of a Kubernetes type that is too large to spell out; the API server checks it in a dry run."""
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
-LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
-SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-QUANTITY = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+IS_LABEL = consists_of(
+    "-a-z0-9",
+    "must be lower-case letters, digits and -, with a letter or digit at both ends, such as train-model",
+    not_at_ends="-",
 )
+ObjectName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=DNS_SUBDOMAIN,
+        json_schema_extra=rules(
+            consists_of(
+                "-.a-z0-9",
+                "must be the name of an object: lower-case letters, digits, - and ., with a letter or digit at both "
+                "ends, such as s3-credentials",
+                not_at_ends="-.",
+            )
+        ),
+    ),
+]
+LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL, json_schema_extra=rules(IS_LABEL))]
+SecretKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[-._a-zA-Z0-9]+$",
+        json_schema_extra=rules(consists_of("-._a-zA-Z0-9", "must be letters, digits, -, _ and ., such as ca.crt")),
+    ),
+]
+QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE](\+|-)?([0-9]+(\.[0-9]*)?|\.[0-9]+))?$"
+
+
+def _whole_number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Quantity = Annotated[
     str,
-    BeforeValidator(str),
+    BeforeValidator(_whole_number_as_text),
     StringConstraints(max_length=32, pattern=QUANTITY),
     WithJsonSchema(
         {
@@ -90,6 +135,12 @@ Quantity = Annotated[
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "pattern": QUANTITY,
             "maxLength": 32,
+            **rules(
+                Rule(
+                    "type(self) == int ? self >= 0 : isQuantity(self)",
+                    "must be a quantity that is not negative, such as 500m, 2, 1.5 or 10Gi",
+                )
+            ),
         }
     ),
 ]

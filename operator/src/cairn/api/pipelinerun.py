@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cairn.api.base import (
+    DNS_LABEL,
+    IS_LABEL,
     LIST_ATOMIC,
     LIST_SET,
-    DNS_LABEL,
     LabelName,
     LocalRef,
     Model,
@@ -24,8 +25,34 @@ from cairn.api.pod_template import EnvVar, PodTemplate, ResourceRequirements
 ArtifactType = Literal["Dataset", "Model", "Metrics", "Report", "File"]
 StepState = Literal["Pending", "Queued", "Running", "Succeeded", "Failed", "Skipped"]
 
-ParameterName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z][-_a-zA-Z0-9]*$")]
-ResultName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z_][-_a-zA-Z0-9]*$")]
+ParameterName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-zA-Z][-_a-zA-Z0-9]*$",
+        json_schema_extra=rules(
+            Rule(
+                "self.matches('^[a-zA-Z][-_a-zA-Z0-9]*$')",
+                "must be letters, digits, - and _, a letter first, such as learning-rate",
+            )
+        ),
+    ),
+]
+ResultName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-zA-Z_][-_a-zA-Z0-9]*$",
+        json_schema_extra=rules(
+            Rule(
+                "self.matches('^[a-zA-Z_][-_a-zA-Z0-9]*$')",
+                "must be letters, digits, - and _, a letter or _ first, such as accuracy",
+            )
+        ),
+    ),
+]
 StepName = Annotated[
     str,
     Field(
@@ -33,10 +60,11 @@ StepName = Annotated[
         max_length=63,
         pattern=DNS_LABEL,
         json_schema_extra=rules(
+            IS_LABEL,
             Rule(
                 "!self.startsWith('cairn-')",
                 "names that begin with cairn- are Cairn's own: choose another name",
-            )
+            ),
         ),
     ),
 ]
@@ -48,10 +76,11 @@ ArtifactPath = Annotated[
         pattern=r"^/[^/]+(/[^/]+)+$",
         json_schema_extra=rules(
             Rule(
-                "!self.contains('/../') && !self.contains('/./') && !self.endsWith('/..') && !self.endsWith('/.') && "
+                "self.startsWith('/') && self.lastIndexOf('/') > 0 && !self.endsWith('/') && !self.contains('/../') && "
+                "!self.contains('/./') && !self.endsWith('/..') && !self.endsWith('/.') && "
                 "!self.startsWith('/proc/') && !self.startsWith('/sys/') && !self.startsWith('/dev/')",
-                "must be an absolute path without . or .., at least two levels deep and not under /proc, /sys or /dev, such "
-                "as /data/train.csv",
+                "must be an absolute path without . or .., at least two levels deep and not under /proc, /sys or "
+                "/dev, such as /data/train.csv",
             )
         ),
     ),
@@ -91,6 +120,12 @@ class InputArtifact(Model):
             min_length=3,
             max_length=127,
             pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\.[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            json_schema_extra=rules(
+                Rule(
+                    "self.matches('^[-a-z0-9]+[.][-a-z0-9]+$')",
+                    "must be a step and one of its output artifacts, such as prepare.train-data",
+                )
+            ),
         ),
     ] = Field(
         None,
@@ -103,6 +138,12 @@ class InputArtifact(Model):
             min_length=6,
             max_length=1024,
             pattern=r"^s3://[^/]+/.+$",
+            json_schema_extra=rules(
+                Rule(
+                    "self.startsWith('s3://')",
+                    "must be s3://, a bucket and a key, such as s3://ml-artifacts/data/train.csv",
+                )
+            ),
         ),
     ] = Field(
         None,
@@ -136,8 +177,8 @@ class OutputArtifact(Model):
 
     name: LabelName = Field(description="Name of the output, unique within the step.")
     path: ArtifactPath = Field(
-        description="Where the step writes it: an absolute path of its container. The directory that it lies in is an empty "
-        "volume at the step's start."
+        description="Where the step writes it: an absolute path of its container. The directory that it lies in is an "
+        "empty volume at the step's start."
     )
     type: ArtifactType = Field("File", description="What it is: Dataset, Model, Metrics, Report or File.")
 
@@ -152,8 +193,8 @@ class Outputs(Model):
     )
     results: Annotated[tuple[ResultName, ...], Field(max_length=32)] | None = Field(
         None,
-        description="Names of small values that the step writes as one flat JSON object, of at most 4 KiB, to the file that "
-        "`CAIRN_RESULTS` names.",
+        description="Names of small values that the step writes as one flat JSON object, of at most 4 KiB, to the "
+        "file that `CAIRN_RESULTS` names.",
         json_schema_extra=LIST_SET,
     )
 
@@ -165,20 +206,20 @@ class Step(Model):
     image: str = Field(description="Container image. Give it a tag or, better, a digest.", min_length=1, max_length=512)
     command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
         None,
-        description="The program and its first arguments, in place of the image's entrypoint. `$(params.x)`, `$(run.name)`, "
-        "`$(run.uid)` and `$(steps.s.results.r)` are replaced; `$$(` is a literal `$(`.",
+        description="The program and its first arguments, in place of the image's entrypoint. `$(params.x)`, "
+        "`$(run.name)`, `$(run.uid)` and `$(steps.s.results.r)` are replaced; `$$(` is a literal `$(`.",
         json_schema_extra=LIST_ATOMIC,
     )
     args: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
         None,
-        description="Arguments of the command, or of the image's entrypoint where no command is given. Replacements as in "
-        "`command`.",
+        description="Arguments of the command, or of the image's entrypoint where no command is given. Replacements "
+        "as in `command`.",
         json_schema_extra=LIST_ATOMIC,
     )
     script: str | None = Field(
         None,
-        description="A program written inline, handed to the interpreter as its last argument. Nothing is replaced in it: it "
-        "reads parameters from `CAIRN_PARAM_<NAME>`.",
+        description="A program written inline, handed to the interpreter as its last argument. Nothing is replaced in "
+        "it: it reads parameters from `CAIRN_PARAM_<NAME>`.",
         min_length=1,
         max_length=65536,
     )
@@ -206,6 +247,7 @@ class Step(Model):
             Rule(
                 "!has(self.script) || (!has(self.command) && !has(self.args))",
                 "script cannot be combined with command or args: put the call into the script, or drop it",
+                field="script",
             )
         )
     }
@@ -217,8 +259,9 @@ class PipelineRunSpec(Model):
     pipeline: LabelName = Field(description="Name of the pipeline. It groups runs.")
     stack_ref: LocalRef | None = Field(
         None,
-        description="Stack to run on. Left out: the Stack of the namespace with the annotation cairn.dev/default-stack: "
-        '"true", else the built-in stack `default` (local orchestrator, local artifact store).',
+        description="Stack to run on. Left out: the Stack of the namespace with the annotation "
+        'cairn.dev/default-stack: "true", else the built-in stack `default` (local orchestrator, local artifact '
+        "store).",
     )
     parameters: Annotated[tuple[Parameter, ...], Field(max_length=100)] | None = Field(
         None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
@@ -238,8 +281,10 @@ class PipelineRunSpec(Model):
         "json_schema_extra": rules(
             *(
                 Rule(
-                    f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+                    f"has(self.{field}) == has(oldSelf.{field}) "
+                    f"&& (!has(self.{field}) || self.{field} == oldSelf.{field})",
                     f"{field} is immutable: create a new PipelineRun instead",
+                    field=field,
                 )
                 for field in ("stackRef", "parameters", "maxParallelSteps", "source", "podTemplate")
             ),
@@ -247,6 +292,7 @@ class PipelineRunSpec(Model):
                 Rule(
                     f"self.{field} == oldSelf.{field}",
                     f"{field} is immutable: create a new PipelineRun instead",
+                    field=field,
                 )
                 for field in ("pipeline", "steps")
             ),
@@ -278,8 +324,8 @@ class StepStatus(Model):
 
     name: str = Field(description="Name of the step.", max_length=63)
     state: StepState = Field(
-        description="Pending (waits for others), Queued (its pod is made but has not started), Running, Succeeded, Failed, or "
-        "Skipped (a step that it needs did not succeed)."
+        description="Pending (waits for others), Queued (its pod is made but has not started), Running, Succeeded, "
+        "Failed, or Skipped (a step that it needs did not succeed)."
     )
     attempts: int = Field(0, description="How many times it was started.", ge=0)
     reason: str | None = Field(None, description="The cause in one CamelCase word.", max_length=128)

@@ -7,7 +7,7 @@ schema; the operator has the API server check them by a dry run of the pod befor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,14 +19,27 @@ from cairn.api.base import (
     Opaque,
     Quantity,
     Rule,
+    consists_of,
     list_map,
     rules,
 )
 
-LabelMap = Annotated[
-    Mapping[str, Annotated[str, Field(max_length=4096)]],
-    Field(max_length=64),
+LabelValue = Annotated[
+    str,
+    Field(
+        max_length=63,
+        pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        json_schema_extra=rules(
+            consists_of(
+                "-_.A-Za-z0-9",
+                "must be the value of a label: letters, digits, -, _ and ., with a letter or digit at both ends",
+                not_at_ends="-_.",
+            )
+        ),
+    ),
 ]
+LabelMap = Annotated[Mapping[str, LabelValue], Field(max_length=64)]
+AnnotationMap = Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
 Opaques = tuple[Opaque, ...]
 
 
@@ -50,6 +63,19 @@ class EnvVar(Model):
         description="Where the value comes from instead: `secretKeyRef`, `configMapKeyRef`, `fieldRef` or "
         "`resourceFieldRef`, as in a Kubernetes container.",
     )
+
+    model_config = {
+        "json_schema_extra": rules(
+            Rule(
+                "!self.name.startsWith('CAIRN_')",
+                "names that begin with CAIRN_ are Cairn's own: choose another name",
+                field="name",
+            ),
+            Rule(
+                "!has(self.value) || !has(self.valueFrom)", "value and valueFrom exclude each other: keep one of them"
+            ),
+        )
+    }
 
 
 class ResourceRequirements(Model):
@@ -77,7 +103,7 @@ class PodTemplate(Model):
             )
         ),
     )
-    annotations: LabelMap | None = Field(None, description="Annotations of the pod.")
+    annotations: AnnotationMap | None = Field(None, description="Annotations of the pod.")
     node_selector: LabelMap | None = Field(None, description="Labels that a node must have to run the pod.")
     tolerations: Annotated[Opaques, Field(max_length=32)] | None = Field(
         None, description="Taints of nodes that the pod tolerates.", json_schema_extra=LIST_ATOMIC
@@ -106,8 +132,8 @@ class PodTemplate(Model):
     )
     security_context: Opaque | None = Field(
         None,
-        description="Security context of the pod. Left out, the pod meets the Pod Security level `restricted` and runs as "
-        "user and group 65532; what is given here is merged over that.",
+        description="Security context of the pod. Left out, the pod meets the Pod Security level `restricted` and "
+        "runs as user and group 65532; what is given here is merged over that.",
     )
     container_security_context: Opaque | None = Field(
         None,
@@ -122,10 +148,8 @@ class PodTemplate(Model):
     image_pull_secrets: Annotated[tuple[LocalSecretRef, ...], Field(max_length=16)] | None = Field(
         None, description="Secrets to pull the step's image with.", json_schema_extra=list_map("name")
     )
-    image_pull_policy: str | None = Field(
-        None,
-        description="When the step's image is pulled: Always, IfNotPresent or Never.",
-        json_schema_extra={"enum": ["Always", "IfNotPresent", "Never"]},
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        None, description="When the step's image is pulled: Always, IfNotPresent or Never."
     )
     priority_class_name: ObjectName | None = Field(None, description="PriorityClass of the pod.")
     runtime_class_name: ObjectName | None = Field(None, description="RuntimeClass of the pod.")

@@ -24,8 +24,8 @@ class StackSpec(Model):
     artifact_store_ref: LocalRef = Field(description="StackComponent that keeps the artifacts (type `artifactStore`).")
     step_operator_refs: Annotated[tuple[LocalRef, ...], Field(max_length=16)] | None = Field(
         None,
-        description="StackComponents that single steps may ask for with `stepOperatorRef` (type `stepOperator`), such as "
-        "one with a GPU.",
+        description="StackComponents that single steps may ask for with `stepOperatorRef` (type `stepOperator`), such "
+        "as one with a GPU.",
         json_schema_extra=list_map("name"),
     )
     pod_template: PodTemplate | None = Field(

@@ -1,7 +1,7 @@
 """The kind StackComponent: one configured tool.
 
-Its spec is a union of types, each a union of flavors. The members are the flavors' own configuration models, so this module
-builds the union from what it is given and knows none of them.
+Its spec is a union of types, each a union of flavors. The members are the flavors' own configuration models, so this
+module builds the union from what it is given and knows none of them.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def build_spec(types: Mapping[str, Flavors], type_descriptions: Mapping[str, str
             descriptions={flavor: _first_paragraph(model) for flavor, model in flavors.items()},
             noun="flavor",
             path=f"spec.{type_name}",
+            remedy="; write `flavor: {}` for one without settings",
         )
         for type_name, flavors in types.items()
     }
@@ -64,12 +65,14 @@ def build_spec(types: Mapping[str, Flavors], type_descriptions: Mapping[str, str
 
 
 def _union(
+    *,
     name: str,
     doc: str,
     members: Mapping[str, type[Model]],
     descriptions: Mapping[str, str],
     noun: str,
     path: str,
+    remedy: str = "",
 ) -> type[Model]:
     names = ", ".join(members)
     count = " + ".join(f"(has(self.{member}) ? 1 : 0)" for member in members)
@@ -81,7 +84,7 @@ def _union(
     built = create_model(name, __base__=Model, __doc__=doc, **fields)
     built.model_config = ConfigDict(
         json_schema_extra=rules(
-            Rule(f"({count}) == 1", f"{path} must have exactly one {noun}, one of: {names}"),
+            Rule(f"({count}) == 1", f"{path} must have exactly one {noun}, one of: {names}{remedy}"),
             Rule(same, f"the {noun} of a component is immutable: create another StackComponent"),
         ),
         **{key: value for key, value in Model.model_config.items() if key != "json_schema_extra"},  # type: ignore[typeddict-item]

@@ -23,7 +23,7 @@ from cairn.clients.kubernetes import (
     Kubernetes,
     Resource,
 )
-from cairn.clients.store import Key, ObjectStore, key_of
+from cairn.clients.store import Key, ObjectStore, as_number, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class Informer:
                 await asyncio.sleep(backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def _list(self) -> str:
+        """See everything, and forget what is gone; what was put into the store since the list was made is kept."""
         accept = METADATA_LIST_ONLY if self._metadata_only else JSON
         items, version = await self._kubernetes.list(
             self._resource, self._namespace, selector=self._selector, fields=self._fields, accept=accept
@@ -87,7 +88,8 @@ class Informer:
             self._keep(body)
         for body in self._store:
             mine = self._namespace is None or body["metadata"]["namespace"] == self._namespace
-            if mine and key_of(body) not in listed:
+            made_since = as_number(body["metadata"].get("resourceVersion")) > as_number(version)
+            if mine and key_of(body) not in listed and not made_since:
                 self._forget(body)
         return version
 
@@ -114,7 +116,5 @@ class Informer:
             self._on_change(body)
 
     def _forget(self, body: JsonObject) -> None:
-        kept = self._store.get(key_of(body))
-        if kept is not None and kept["metadata"].get("uid") == body["metadata"].get("uid"):
-            self._store.remove(key_of(body))
+        self._store.forget(body)
         self._on_change(body)

@@ -48,15 +48,15 @@ class ObjectStore:
         return [self._objects[key] for key in sorted(self._index.get((namespace, value), ()))]
 
     def put(self, body: JsonObject) -> bool:
-        """Keep the object unless a newer version of it is there; return whether it was kept.
+        """Keep the object unless a newer one is there; return whether it was kept.
 
-        Resource versions of one object are compared as numbers, as KEP-5504 makes official.
+        Resource versions of one kind are compared as numbers, as KEP-5504 makes official; so what is still told of an
+        object that was replaced by another of the same name does not hide that one.
         """
         key = key_of(body)
         old = self._objects.get(key)
         if old is not None:
-            same_object = old["metadata"].get("uid") == body["metadata"].get("uid")
-            if same_object and _version(body) < _version(old):
+            if as_number(body["metadata"].get("resourceVersion")) < as_number(old["metadata"].get("resourceVersion")):
                 return False
             self.remove(key)
         self._objects[key] = body
@@ -77,6 +77,12 @@ class ObjectStore:
             _discard(self._index, (key[0], value), key)
         return body
 
+    def forget(self, body: JsonObject) -> None:
+        """Forget the object, unless another of the same name has taken its place."""
+        kept = self._objects.get(key_of(body))
+        if kept is not None and kept["metadata"].get("uid") == body["metadata"].get("uid"):
+            self.remove(key_of(body))
+
 
 def _discard(sets: dict[IndexKey, set[Key]], at: IndexKey, key: Key) -> None:
     sets[at].discard(key)
@@ -84,6 +90,6 @@ def _discard(sets: dict[IndexKey, set[Key]], at: IndexKey, key: Key) -> None:
         del sets[at]
 
 
-def _version(body: JsonObject) -> int:
-    version = str(body["metadata"].get("resourceVersion") or "0")
-    return int(version) if version.isdigit() else 0
+def as_number(resource_version: str | None) -> int:
+    """Return the resource version as a number, 0 where it is none."""
+    return int(resource_version) if resource_version and resource_version.isdigit() else 0

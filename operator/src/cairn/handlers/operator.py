@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
-from cairn.api.stack import BUILT_IN_STACK
 from cairn.clients.cluster import Cluster
 from cairn.clients.informer import Informer
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, SECRETS, STACK_COMPONENTS, STACKS, Resource
@@ -31,6 +30,9 @@ SECRET_TYPES_LEFT_OUT = (
 )
 ACTIVE_RUNS_DELAY_SECONDS = 2.0
 """A Stack's count of active runs follows after this long, so that a burst of runs costs few writes."""
+
+Activity = tuple[str | None, bool]
+IDLE: Activity = (None, False)
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Operator:
             informer for namespace in settings.namespace_list or (None,) for informer in self._informers(namespace)
         ]
         self._tasks: list[asyncio.Task[None]] = []
+        self._activities: dict[Key, Activity] = {}
+        """What each run's Stack was last told of it. The store has what Cairn writes before its event comes."""
 
     async def start(self) -> None:
         """See everything once, then start to work."""
@@ -119,12 +123,16 @@ class Operator:
 
     def run_changed(self, type_: str | None, body: JsonObject) -> None:
         """Reconcile a run, and later the Stack that counts it."""
-        old = self.cluster.runs.get(key_of(body))
         _remember(self.cluster.runs, type_, body)
         key = key_of(body)
         self.runs.wake(key)
-        if _activity(old) != _activity(None if type_ == "DELETED" else body):
-            for stack in {_stack_of(old), _stack_of(body)} - {None, BUILT_IN_STACK}:
+        before, now = self._activities.get(key, IDLE), _activity(self.cluster.runs.get(key))
+        if now == IDLE:
+            self._activities.pop(key, None)
+        else:
+            self._activities[key] = now
+        if before != now:
+            for stack in {before[0], now[0]} - {None}:
                 self.stacks.wake_after((key[0], str(stack)), ACTIVE_RUNS_DELAY_SECONDS)
 
     def _child_changed(self, body: JsonObject) -> None:
@@ -180,7 +188,7 @@ class Operator:
 
 def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
     if type_ == "DELETED":
-        store.remove(key_of(body))
+        store.forget(body)  # kopf may tell of the next object of that name first
         return
     body["metadata"].pop("managedFields", None)
     store.put(body)
@@ -190,6 +198,6 @@ def _stack_of(run: JsonObject | None) -> str | None:
     return (((run or {}).get("status") or {}).get("stack") or {}).get("name")
 
 
-def _activity(run: JsonObject | None) -> tuple[str | None, bool]:
-    """Return what of a run its Stack counts."""
+def _activity(run: JsonObject | None) -> Activity:
+    """Return what of a run its Stack counts: the Stack, and whether the run has ended."""
     return _stack_of(run), bool(((run or {}).get("status") or {}).get("completionTime"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -51,7 +52,7 @@ def dependencies_of(step: Step) -> frozenset[str]:
 
 
 def topological_order(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return the names so that each step comes after those it needs, otherwise as written.
+    """Return the names so that each step comes after those it needs, otherwise as early as it is written.
 
     Raises:
         StepCycleError: steps wait for each other.
@@ -64,8 +65,11 @@ def topological_order(steps: Sequence[Step]) -> tuple[str, ...]:
         raise StepCycleError(error.args[1]) from error
     position = {step.name: index for index, step in enumerate(steps)}
     order: list[str] = []
+    ready: list[tuple[int, str]] = []
     while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=lambda name: position.get(name, len(position)))
-        order.extend(ready)
-        sorter.done(*ready)
+        for name in sorter.get_ready():
+            heapq.heappush(ready, (position.get(name, len(position)), name))
+        _, first = heapq.heappop(ready)
+        order.append(first)
+        sorter.done(first)
     return tuple(order)

@@ -44,8 +44,16 @@ def shortened(name: str, length: int = LABEL_LENGTH) -> str:
 
 
 def job_name(run: str, step: str, attempt: int) -> str:
-    """Return the name of an attempt's Job. It is at most 63 long, so that its pods can carry it as a label."""
-    return shortened(f"{run.replace('.', '-')}-{step}-{attempt}")
+    """Return the name of an attempt's Job. It is at most 63 long, so that its pods can carry it as a label.
+
+    It is `<run>-<step>-<attempt>`, with a hash where that could be the name of another run's Job too: run `a`, step
+    `b-c` and run `a-b`, step `c`.
+    """
+    name = f"{run.replace('.', '-')}-{step}-{attempt}"
+    if len(name) <= LABEL_LENGTH and "." not in run and "-" not in step:
+        return name
+    digest = hashlib.sha256(f"{run}/{step}/{attempt}".encode()).hexdigest()[:HASH_LENGTH]
+    return f"{name[: LABEL_LENGTH - HASH_LENGTH - 1].rstrip('-')}-{digest}"
 
 
 def labels(run: RunIdentity, stack: str, attempts: Sequence[tuple[str, int]]) -> dict[str, str]:

@@ -17,6 +17,9 @@ from cairn.runs.references import unescaped
 
 Containers = Mapping[str, JsonObject]
 
+_NOT_JSON = (ValueError, RecursionError)
+"""What `json.loads` raises; the latter for a few thousand brackets."""
+
 
 class Phase(Enum):
     """How far an attempt has come."""
@@ -147,7 +150,8 @@ def _own_ended(view: _View, ended: JsonObject, *, over: bool) -> AttemptObservat
     if published is None:
         if over or view.pod["metadata"].get("deletionTimestamp"):
             return _pod_ended(view)
-        return view.seen(Phase.RUNNING, started=started, message="Its outputs are being kept.")
+        reason, message = _stuck(view.publish) or (None, "Its outputs are being kept.")
+        return view.seen(Phase.RUNNING, started=started, reason=reason, message=message)
     if published["exitCode"] != 0:
         return _transfer_failed(view, view.publish, published)
     report = _report(published, view.logs.get(_name(view.publish)))
@@ -187,7 +191,7 @@ def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
         return f"Step {step.name} declares results ({names}) but wrote none to the file that CAIRN_RESULTS names."
     try:
         found = json.loads(text)
-    except ValueError:
+    except _NOT_JSON:
         what = "is larger than 4 KiB" if len(text.encode()) >= 4096 else "is not a JSON object"
         return (
             f"What step {step.name} wrote to the file that CAIRN_RESULTS names {what}; write a flat object of {names}."
@@ -232,6 +236,8 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
 
 
 def _transfer_failed(view: _View, container: JsonObject | None, ended: JsonObject) -> AttemptObservation:
+    if _disrupted(view, ended) and _report(ended, None) is None:
+        return _pod_ended(view)
     report = _report(ended, view.logs.get(_name(container)))
     reason, message = (
         "TransferFailed",
@@ -317,9 +323,9 @@ def _waiting(view: _View, *, first: bool) -> tuple[str | None, str | None]:
     if _running(view.fetch) is not None:
         return None, "Its inputs are being fetched."
     for container in (view.fetch, view.own):
-        waiting = (container or {}).get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
-            return waiting["reason"], str(waiting.get("message") or waiting["reason"])[:1024]
+        stuck = _stuck(container)
+        if stuck is not None:
+            return stuck
     if not first:
         return None, "Waits for its turn in the pod."
     scheduled = next(
@@ -329,6 +335,14 @@ def _waiting(view: _View, *, first: bool) -> tuple[str | None, str | None]:
     if scheduled and scheduled["status"] == "False":
         return scheduled.get("reason", "Unschedulable"), str(scheduled.get("message", ""))[:1024]
     return None, None
+
+
+def _stuck(container: JsonObject | None) -> tuple[str, str] | None:
+    """Return why a container does not start, such as for its image, or None."""
+    waiting = (container or {}).get("state", {}).get("waiting")
+    if waiting and waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
+        return waiting["reason"], str(waiting.get("message") or waiting["reason"])[:1024]
+    return None
 
 
 def _report(ended: JsonObject, log: str | None) -> JsonObject | None:
@@ -353,7 +367,7 @@ def _published_uris(pod: JsonObject, container: str) -> Mapping[str, str]:
 def _is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except _NOT_JSON:
         return False
 
 

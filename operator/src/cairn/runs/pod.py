@@ -18,7 +18,7 @@ from cairn.api.pipelinerun import ArtifactStatus, InputArtifact, Parameter, Step
 from cairn.api.pod_template import PodTemplate
 from cairn.runs import naming
 from cairn.runs.graph import inputs_of, outputs_of, results_of
-from cairn.runs.pod_template import merge
+from cairn.runs.pod_template import merge, merge_maps
 from cairn.runs.references import Values, literal, replace
 from cairn.runs.validation import environment_name
 from cairn.stacks.resolution import UsableStack
@@ -120,7 +120,7 @@ def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
         "restartPolicy": "Never",
         "enableServiceLinks": False,
         "automountServiceAccountToken": bool(common.automount_service_account_token),
-        "securityContext": {**RESTRICTED_POD, **(common.security_context or {})},
+        "securityContext": merge_maps(RESTRICTED_POD, common.security_context or {}),
         "initContainers": containers[:-1],
         "containers": containers[-1:],
         "volumes": volumes,
@@ -200,22 +200,22 @@ def _step_container(
     context: PodContext, attempt: Attempt, template: PodTemplate, *, attempts: Sequence[Attempt], plain: bool
 ) -> JsonObject:
     step = attempt.step
-    command, args = step.command, step.args
     if step.script is not None:
-        command, args = step.interpreter, None
+        command, args = [literal(text) for text in step.interpreter], [literal(step.script)]
+    else:
+        command = [replace(text, context.values.value_of) for text in step.command or ()]
+        args = [replace(text, context.values.value_of) for text in step.args or ()]
     results_by_message = bool(results_of(step)) and plain
     container: JsonObject = {
         "name": step.name,
         "image": step.image,
         "imagePullPolicy": template.image_pull_policy,
-        "command": [replace(text, context.values.value_of) for text in command or ()],
-        "args": [literal(step.script)]
-        if step.script is not None
-        else [replace(text, context.values.value_of) for text in args or ()],
+        "command": command,
+        "args": args,
         "env": [*_cairn_environment(context, attempt), *_environment(context, template)],
         "envFrom": template.env_from,
         "resources": template.resources.to_json() if template.resources else None,
-        "securityContext": {**RESTRICTED_CONTAINER, **(template.container_security_context or {})},
+        "securityContext": merge_maps(RESTRICTED_CONTAINER, template.container_security_context or {}),
         "volumeMounts": [
             *(template.volume_mounts or ()),
             *_mounts(step, attempts),

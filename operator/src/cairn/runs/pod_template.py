@@ -12,8 +12,8 @@ from cairn.api.pod_template import PodTemplate
 def merge(templates: Iterable[PodTemplate | None]) -> PodTemplate:
     """Return the templates merged, later ones over earlier ones.
 
-    Maps are merged by key; env, volumes and pull secrets by name, volume mounts by path; the other lists are joined;
-    anything else is replaced.
+    Maps are merged by key; env, volumes and pull secrets by name, volume mounts by path; the other lists are joined,
+    without repetitions; anything else is replaced.
     """
     merged: JsonObject = {}
     for template in templates:
@@ -39,9 +39,9 @@ def _combine(field: str, old: Any, new: Any) -> Any:  # noqa: ANN401 - any JSON
     if field in _KEYS:
         return _joined_by_key(old, new, _KEYS[field])
     if isinstance(old, Mapping):
-        return _deep(old, new)
+        return merge_maps(old, new)
     if isinstance(old, Sequence) and not isinstance(old, str):
-        return [*old, *new]
+        return [*(item for item in old if item not in new), *new]
     return new
 
 
@@ -52,9 +52,10 @@ def _joined_by_key(
     return [*(item for item in old if key(item) not in replaced), *new]
 
 
-def _deep(old: Mapping[str, Any], new: Mapping[str, Any]) -> JsonObject:
+def merge_maps(old: Mapping[str, Any], new: Mapping[str, Any]) -> JsonObject:
+    """Return the maps merged by key at every depth, the new one over the old one."""
     merged = dict(old)
     for key, value in new.items():
         both_maps = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
-        merged[key] = _deep(merged[key], value) if both_maps else value
+        merged[key] = merge_maps(merged[key], value) if both_maps else value
     return merged

@@ -2,7 +2,9 @@
 
 Kubernetes itself replaces `$(NAME)` by environment variables and turns `$$` into `$` when a container starts
 (https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). So what does not
-belong to Cairn is left to it, and each value that is filled in here has its `$` doubled.
+belong to Cairn is left to it, and each value that is filled in here has its `$` doubled. In `$(cat $(params.file))`,
+Kubernetes would take `cat …` for the name of a variable and leave it as it is, the doubled `$` too; so the outer `$(` is
+escaped.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-_REFERENCE = re.compile(r"\$\$|\$\(((?:params|run|steps)\.[^()]*)\)")
+_OURS = r"(?:params|run|steps)\.[^()]*"
+_NAME = re.compile(_OURS)
+_REFERENCE = re.compile(rf"\$\$|\$\(({_OURS})\)|\$\(")
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,19 @@ def replace(text: str, value_of: Callable[[Reference], str]) -> str:
     """Return the text with each reference replaced, ready for Kubernetes' own replacement."""
 
     def one(match: re.Match[str]) -> str:
-        return match.group(0) if match.group(1) is None else literal(value_of(Reference(match.group(1))))
+        if match.group(1) is not None:
+            return literal(value_of(Reference(match.group(1))))
+        encloses = match.group(0) == "$(" and _encloses_reference(text, match.end())
+        return literal("$") + "(" if encloses else match.group(0)
 
     return _REFERENCE.sub(one, text)
+
+
+def _encloses_reference(text: str, start: int) -> bool:
+    """Return whether the first `)`, where Kubernetes takes a variable's name to end, is the end of a reference."""
+    end = text.find(")", start)
+    inner = text.rfind("$(", start, end) if end >= 0 else -1
+    return inner >= 0 and _NAME.fullmatch(text, inner + 2, end) is not None
 
 
 def literal(text: str) -> str:

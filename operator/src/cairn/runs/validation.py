@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from posixpath import dirname
 
 from cairn.api.pipelinerun import PipelineRunSpec, Step
+from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.runs.graph import (
     StepCycleError,
     dependencies_of,
@@ -16,7 +17,7 @@ from cairn.runs.graph import (
     results_of,
     topological_order,
 )
-from cairn.runs.references import Reference
+from cairn.runs.references import Reference, references_in
 from cairn.stacks.resolution import UsableStack
 
 
@@ -39,7 +40,7 @@ def environment_name(parameter: str) -> str:
 
 def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
     """Return everything that is wrong with the run on that stack, in the order of the spec."""
-    return (*_parameters(spec), *_steps(spec, stack), *_cycle(spec.steps))
+    return (*_parameters(spec), *_shared_environment(spec, stack), *_steps(spec, stack), *_cycle(spec.steps))
 
 
 def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
@@ -54,6 +55,40 @@ def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
         names[variable] = parameter.name
 
 
+def _shared_environment(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
+    """Yield what is wrong with variables that steps share. They cannot use results: not every step waits for those."""
+    parameters = {parameter.name for parameter in spec.parameters or ()}
+    asked = {step.step_operator_ref.name for step in spec.steps if step.step_operator_ref}
+    sources: list[tuple[str, Sequence[EnvVar]]] = [
+        (f"orchestrator {stack.orchestrator.name} podTemplate", _env(stack.orchestrator.pod_template)),
+        (f"stack {stack.name}", stack.env),
+        (f"stack {stack.name} podTemplate", _env(stack.pod_template)),
+        ("spec.podTemplate", _env(spec.pod_template)),
+        *(
+            (f"step operator {name} podTemplate", _env(stack.step_operators[name].pod_template))
+            for name in sorted(asked & set(stack.step_operators))
+        ),
+    ]
+    for at, variables in sources:
+        yield from _variables(variables, at)
+        for variable in variables:
+            for reference in references_in(variable.value or ""):
+                problem = _reference(reference, {}, parameters) if reference.result is None else _NOT_SHARED
+                if problem:
+                    yield Problem(f"{at}.env[{variable.name}]", _of_reference(reference, problem))
+
+
+_NOT_SHARED = "only a step's own env can use a result, since the step then waits for it"
+
+
+def _env(template: PodTemplate | None) -> Sequence[EnvVar]:
+    return (template.env if template else None) or ()
+
+
+def _of_reference(reference: Reference, problem: str) -> str:
+    return f"$({reference.text}): {problem}; write $$( for a literal $("
+
+
 def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
     steps = {step.name: step for step in spec.steps}
     parameters = {parameter.name for parameter in spec.parameters or ()}
@@ -65,7 +100,7 @@ def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
         yield from _inputs(step, steps, at)
         yield from _references(step, steps, parameters, at)
         yield from _paths(step, at)
-        yield from _environment(step, at)
+        yield from _variables((*(step.env or ()), *_env(step.pod_template)), at)
         yield from _step_operator(step, stack, at)
 
 
@@ -86,7 +121,7 @@ def _references(step: Step, steps: dict[str, Step], parameters: set[str], at: st
     for field, reference in references_of(step):
         problem = _reference(reference, steps, parameters)
         if problem:
-            yield Problem(f"{at}.{field}", f"$({reference.text}): {problem}; write $$( for a literal $(")
+            yield Problem(f"{at}.{field}", _of_reference(reference, problem))
 
 
 def _reference(reference: Reference, steps: dict[str, Step], parameters: set[str]) -> str | None:
@@ -130,8 +165,8 @@ def _overlaps(path: str, other: str) -> bool:
     return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
 
 
-def _environment(step: Step, at: str) -> Iterator[Problem]:
-    for variable in (*(step.env or ()), *((step.pod_template and step.pod_template.env) or ())):
+def _variables(variables: Sequence[EnvVar], at: str) -> Iterator[Problem]:
+    for variable in variables:
         if variable.name.startswith("CAIRN_"):
             yield Problem(f"{at}.env[{variable.name}]", "names that begin with CAIRN_ are Cairn's own; choose another")
         if variable.value is not None and variable.value_from is not None:

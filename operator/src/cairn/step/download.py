@@ -20,7 +20,7 @@ from cairn.step.errors import (
     StepError,
     of_disk,
 )
-from cairn.step.limits import Stop, for_each
+from cairn.step.limits import Budget, Stop, for_each
 from cairn.step.manifest import SIZE_LIMIT, SUFFIX, FileEntry, Manifest, check_path, digest_of
 from cairn.step.tree import FILE_LIMIT
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from cairn.step.stores import Object, Store
 
 FILES_AT_ONCE: Final = 16
+MEMORY: Final = 24 * 1024 * 1024
+MEMORY_OF_A_FILE: Final = 4 * 1024 * 1024
 DIRECTORY_MODE: Final = 0o755
 FILE_MODE: Final = 0o644
 EXECUTABLE_MODE: Final = 0o755
@@ -50,6 +52,7 @@ class Downloader:
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
+        self._budget = Budget(MEMORY)
 
     async def download(self, artifact: Input, store: Store, key: str) -> Fetched:
         """Download an artifact to its path, replacing what is there."""
@@ -141,7 +144,9 @@ class Downloader:
 
         async def download(entry: FileEntry) -> None:
             try:
-                entries.append(await self._object(artifact, store, entry, f"{key}/{entry.path}", partial / entry.path))
+                async with self._budget.take(min(max(entry.size, 64 * 1024), MEMORY_OF_A_FILE)):
+                    source, target = f"{key}/{entry.path}", partial / entry.path
+                    entries.append(await self._object(artifact, store, entry, source, target))
             except ObjectMissingError:
                 raise _corrupt(artifact, f"has lost its file {entry.path}") from None
 

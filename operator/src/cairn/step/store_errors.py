@@ -76,7 +76,7 @@ _BROKEN_CONNECTIONS: Final = (
         "check that it runs and what lies between it and this cluster",
     ),
 )
-_NO_IDENTITY: Final = re.compile(r"169\.254\.169\.254|/latest/(api/token|meta-data)|security-credentials")
+_NO_IDENTITY: Final = re.compile(r"//169\.254\.169\.254/|/latest/(api/token|meta-data)")
 
 
 def translate(error: Exception, store: str) -> Exception:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS_ENV: Final = "CAIRN_TRANSFER_RETRY_SECONDS"
 RETRY_SECONDS: Final = 60
-RETRIES: Final = 5
+RETRIES: Final = 12  # enough to live through the restart of a server; the seconds are what bounds them
 READ_CHUNK: Final = 1024 * 1024
 CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -215,8 +215,8 @@ def _retries(environment: MutableMapping[str, str]) -> RetryConfig:
         "max_retries": RETRIES if seconds else 0,
         "retry_timeout": timedelta(seconds=seconds),
         "backoff": {
-            "init_backoff": timedelta(milliseconds=500),
-            "max_backoff": timedelta(seconds=15),
+            "init_backoff": timedelta(seconds=1),
+            "max_backoff": timedelta(seconds=10),
             "base": 3,
         },
     }

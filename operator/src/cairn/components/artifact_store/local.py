@@ -169,7 +169,7 @@ class Local(ArtifactStore[LocalConfig]):
         except AlreadyExistsError:
             return await kubernetes.get(CLAIMS, self.namespace, self.claim_name)
         except (InvalidError, ForbiddenError) as error:
-            message = f"PersistentVolumeClaim {where} is refused: {error.message}; correct claim or what refuses it."
+            message = f"PersistentVolumeClaim {where} is refused: {error.message.rstrip('.')}; correct claim or what refuses it."
             raise _StoppedError("ClaimRefused", message) from error
 
     async def _grown(self, kubernetes: Kubernetes, claim: JsonObject) -> JsonObject:
@@ -182,7 +182,7 @@ class Local(ArtifactStore[LocalConfig]):
         except (InvalidError, ForbiddenError) as error:
             message = (
                 f"PersistentVolumeClaim {self.namespace}/{self.claim_name} cannot grow from {_requested(claim)} to "
-                f"{size}: {error.message}; set claim.size back to {_requested(claim)}."
+                f"{size}: {error.message.rstrip('.')}; set claim.size back to {_requested(claim)}."
             )
             raise _StoppedError("ClaimResizeRefused", message) from error
 
@@ -254,7 +254,7 @@ def judge(claim: JsonObject, storage_class: JsonObject | None) -> Verdict:
     if phase == "Pending":
         return _judge_pending(name, spec, storage_class)
     if phase == "Lost":
-        message = f"{name} has lost its PersistentVolume {spec.get('volumeName')}; restore that, or delete the claim."
+        message = f"{name} has lost its PersistentVolume; restore that, or delete the claim to begin with an empty one."
         return Verdict.failed("ClaimLost", message)
     size = (claim["status"].get("capacity") or {}).get("storage") or _requested(claim)
     return Verdict.usable(f"{name} is bound: {size}, {_text(spec.get('accessModes'))}.")

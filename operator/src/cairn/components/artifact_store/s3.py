@@ -39,15 +39,21 @@ CA_FILE = "ca.crt"
 
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 
+_BUCKET = "^[a-z0-9][-.a-z0-9]*[a-z0-9]$"
+_PREFIX = "^[-_.=/a-zA-Z0-9]*$"
+_LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+_ENDPOINT = rf"^https?://({_LABEL}([.]{_LABEL})*|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{{0,4}})?$"
+
 BucketName = Annotated[
     str,
     Field(
         min_length=3,
         max_length=63,
-        pattern=r"^[a-z0-9][-.a-z0-9]*[a-z0-9]$",
+        pattern=_BUCKET,
         json_schema_extra=rules(
             Rule(
-                r"!self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$') "
+                f"self.matches('{_BUCKET}') && !self.contains('..') "
+                r"&& !self.matches('^[0-9]+([.][0-9]+){3}$') "
                 r"&& !self.matches('^(xn--|sthree-|amzn-s3-demo-)') "
                 r"&& !self.matches('(-s3alias|--ol-s3|[.]mrap|--x-s3|--table-s3)$')",
                 "must be a name that S3 allows: 3 to 63 of a-z, 0-9, - and ., beginning and ending with a "
@@ -60,26 +66,25 @@ KeyPrefix = Annotated[
     str,
     Field(
         max_length=512,
-        pattern=r"^[-_.=/a-zA-Z0-9]*$",
+        pattern=_PREFIX,
         json_schema_extra=rules(
             Rule(
-                "!self.startsWith('/') && !self.endsWith('/') && !self.contains('//') "
-                "&& !self.matches('(^|/)[.][.]?(/|$)')",
-                "must not begin or end with a slash nor have empty, . or .. parts: write it as team/cairn",
+                f"self.matches('{_PREFIX}') && !self.matches('^/|/$|//') && !self.matches('(^|/)[.][.]?(/|$)')",
+                "must be of letters, digits and - _ . = /, without a slash at either end and without empty, . or .. "
+                "parts: write it as team/cairn",
             )
         ),
     ),
 ]
-_LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
 Endpoint = Annotated[
     str,
     Field(
         min_length=8,
         max_length=300,
-        pattern=rf"^https?://({_LABEL}([.]{_LABEL})*|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{{0,4}})?$",
+        pattern=_ENDPOINT,
         json_schema_extra=rules(
             Rule(
-                "self.matches('^https?://[^/?#@]+$')",
+                f"self.matches(r'{_ENDPOINT}')",
                 "must be http(s)://host[:port] without a path, query or user, such as http://s3.storage.svc:9000; "
                 "buckets and prefixes have fields of their own",
             )

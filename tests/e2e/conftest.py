@@ -1,0 +1,58 @@
+"""What the end-to-end tests share: the cluster with the operator installed by its chart, namespaces, an S3 server."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from cluster import Cluster
+from manifests import component, s3, secret, stack
+from s3 import S3Server, s3_server
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster, its operator ready."""
+    cluster = Cluster.connect("cairn-system")
+    cluster.wait("Deployment", "cairn", lambda body: body.get("status", {}).get("readyReplicas") == 1, 60)
+    return cluster
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[Cluster]:
+    """A namespace of the test's own that allows restricted pods only."""
+    with cluster.temporary_namespace(f"e2e-{secrets.token_hex(4)}", RESTRICTED) as namespace:
+        yield namespace
+
+
+@pytest.fixture(scope="session")
+def s3_service(cluster: Cluster) -> Iterator[S3Server]:
+    """An S3 server in the cluster."""
+    with (
+        cluster.temporary_namespace(f"e2e-s3-{secrets.token_hex(4)}", RESTRICTED) as namespace,
+        s3_server(namespace) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_service: S3Server) -> str:
+    """A bucket of the test's own."""
+    return s3_service.make_bucket(f"e2e-{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def stacks(namespace: Cluster, s3_service: S3Server, bucket: str) -> Cluster:
+    """A namespace with two ready Stacks on one bucket, named `kubernetes` and `local` after their orchestrators."""
+    namespace.apply(secret("s3-credentials", **s3_service.credentials))
+    namespace.apply(component("bucket", s3(bucket, s3_service.endpoint)))
+    for orchestrator in ("kubernetes", "local"):
+        namespace.apply(component(orchestrator, {"orchestrator": {orchestrator: {}}}))
+        namespace.apply(stack(orchestrator, orchestrator=orchestrator, store="bucket"))
+    for orchestrator in ("kubernetes", "local"):
+        namespace.wait_condition("Stack", orchestrator, "Ready", status="True", timeout=30)
+    return namespace

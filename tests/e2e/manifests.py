@@ -1,0 +1,63 @@
+"""The objects that the tests apply."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Body = dict[str, Any]
+
+API_VERSION = "cairn.dev/v1alpha1"
+PYTHON_IMAGE = os.environ.get("CAIRN_TEST_STEP_IMAGE", "python:3.11-slim-bookworm")
+
+
+def component(name: str, spec: Mapping[str, Any]) -> Body:
+    """Return a StackComponent."""
+    return {"apiVersion": API_VERSION, "kind": "StackComponent", "metadata": {"name": name}, "spec": dict(spec)}
+
+
+def stack(name: str, *, orchestrator: str, store: str, annotations: Mapping[str, str] | None = None, **spec: Any) -> Body:
+    """Return a Stack."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Stack",
+        "metadata": {"name": name, "annotations": dict(annotations or {})},
+        "spec": {"orchestratorRef": {"name": orchestrator}, "artifactStoreRef": {"name": store}, **spec},
+    }
+
+
+def run(name: str, steps: Sequence[Mapping[str, Any]], *, on: str | None = None, **spec: Any) -> Body:
+    """Return a PipelineRun."""
+    reference = {"stackRef": {"name": on}} if on else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "PipelineRun",
+        "metadata": {"name": name},
+        "spec": {"pipeline": "test", **reference, "steps": [dict(step) for step in steps], **spec},
+    }
+
+
+def python(name: str, code: str, **fields: Any) -> Body:
+    """Return a step that runs a piece of Python."""
+    return {"name": name, "image": PYTHON_IMAGE, "script": code, **fields}
+
+
+def secret(name: str, **data: str) -> Body:
+    """Return a Secret."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def s3(bucket: str, endpoint: str, *, credentials: str = "s3-credentials", **fields: Any) -> Body:
+    """Return the spec of an artifact store in a bucket."""
+    return {
+        "artifactStore": {
+            "s3": {
+                "bucket": bucket,
+                "endpoint": endpoint,
+                "addressingStyle": "Path",
+                "credentialsSecretRef": {"name": credentials},
+                **fields,
+            }
+        }
+    }

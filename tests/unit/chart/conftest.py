@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from cairn.api.base import JsonObject
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts/cairn"
+
+
+class RenderError(Exception):
+    """Helm refuses the values."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a rendered chart."""
+
+    items: Sequence[JsonObject]
+
+    def of(self, kind: str) -> list[JsonObject]:
+        return [item for item in self.items if item["kind"] == kind]
+
+    def one(self, kind: str, name: str = "cairn") -> JsonObject:
+        (item,) = (item for item in self.of(kind) if item["metadata"]["name"] == name)
+        return item
+
+    @property
+    def hooks(self) -> list[JsonObject]:
+        return [item for item in self.items if "helm.sh/hook" in item["metadata"].get("annotations", {})]
+
+    @property
+    def pods(self) -> Iterator[JsonObject]:
+        """The specs of all pods."""
+        for item in self.items:
+            if item["kind"] == "Pod":
+                yield item["spec"]
+            elif "template" in item["spec"] if "spec" in item else False:
+                yield item["spec"]["template"]["spec"]
+
+    @property
+    def operator(self) -> JsonObject:
+        """The operator's container."""
+        return self.one("Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {variable["name"]: variable.get("value", "") for variable in self.operator["env"]}
+
+
+@dataclass(frozen=True)
+class Chart:
+    helm: str
+
+    def run(self, *arguments: str) -> str:
+        answer = subprocess.run([self.helm, *arguments], check=False, capture_output=True, text=True)
+        if answer.returncode:
+            raise RenderError(answer.stdout + answer.stderr)
+        return answer.stdout
+
+    def render(self, *values: str) -> Objects:
+        """Return what the chart makes of values such as `crds.keep=false`."""
+        options = ("--namespace=cairn-system", "--kube-version=1.34", *(f"--set={value}" for value in values))
+        text = self.run("template", "cairn", str(CHART), *options)
+        return Objects([item for item in yaml.safe_load_all(text) if item])
+
+
+@pytest.fixture(scope="session")
+def generator() -> ModuleType:
+    """charts/cairn/generate.py."""
+    spec = spec_from_file_location("generate_chart", CHART / "generate.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def chart(generator: ModuleType) -> Chart:
+    return Chart(generator.helm())
+
+
+@pytest.fixture(scope="session")
+def default(chart: Chart) -> Objects:
+    """What the chart makes of its default values."""
+    return chart.render()

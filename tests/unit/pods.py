@@ -1,0 +1,106 @@
+"""The pod of a Job as the kubelet reports it, told step by step."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from cairn.api.base import JsonObject
+from tests.unit.builders import EARLIER, LATER, NOW
+
+
+class PodStory:
+    """A pod made from a Job's template; each method is something that happens to it."""
+
+    def __init__(self, job: JsonObject, name: str | None = None) -> None:
+        metadata, pod = job["metadata"], job["spec"]["template"]
+        self.body: JsonObject = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                **pod["metadata"],
+                "namespace": metadata["namespace"],
+                "name": name or f"{metadata['name']}-x7k2p",
+                "uid": f"uid-of-{name or metadata['name']}",
+                "creationTimestamp": EARLIER,
+                "ownerReferences": [
+                    {"kind": "Job", "name": metadata["name"], "uid": metadata.get("uid", "uid-of-job"), "controller": True}
+                ],
+            },
+            "spec": pod["spec"],
+            "status": {"phase": "Pending", "conditions": []},
+        }
+        for kind in ("initContainers", "containers"):
+            states = [self._status(item["name"], {"waiting": {"reason": "PodInitializing"}}) for item in self._spec(kind)]
+            if states:
+                self.body["status"][self._field(kind)] = states
+
+    @property
+    def containers(self) -> list[str]:
+        """Names of all containers, in the order in which they run."""
+        return [item["name"] for kind in ("initContainers", "containers") for item in self._spec(kind)]
+
+    def unschedulable(self, message: str) -> Self:
+        """No node has room."""
+        return self.condition("PodScheduled", status="False", reason="Unschedulable", message=message)
+
+    def waits(self, container: str, reason: str, message: str) -> Self:
+        """The kubelet cannot start a container."""
+        return self._set(container, {"waiting": {"reason": reason, "message": message}})
+
+    def runs(self, container: str) -> Self:
+        """A container has started."""
+        self.body["status"]["phase"] = "Running"
+        return self._set(container, {"running": {"startedAt": NOW}})
+
+    def ends(self, container: str, code: int = 0, reason: str | None = None, message: str | None = None) -> Self:
+        """A container has ended."""
+        ended = {"exitCode": code, "reason": reason or ("Error" if code else "Completed"), "message": message}
+        times = {"startedAt": NOW, "finishedAt": LATER}
+        self._set(container, {"terminated": {**{k: v for k, v in ended.items() if v is not None}, **times}})
+        last = container == self.containers[-1]
+        if code or last:
+            self.body["status"]["phase"] = "Failed" if code else "Succeeded"
+        return self
+
+    def all_end_well(self, **messages: str) -> Self:
+        """Every container ends with code 0."""
+        for container in self.containers:
+            self.ends(container, message=messages.get(container.replace("-", "_")))
+        return self
+
+    def is_over(self, reason: str | None = None, message: str | None = None) -> Self:
+        """The pod has failed as a whole."""
+        self.body["status"]["phase"] = "Failed"
+        if reason:
+            self.body["status"] |= {"reason": reason, "message": message or reason}
+        return self
+
+    def is_being_deleted(self) -> Self:
+        """Somebody has deleted the pod; its containers get their grace period."""
+        self.body["metadata"] |= {"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 30}
+        return self
+
+    def condition(self, type_: str, *, status: str = "True", reason: str, message: str) -> Self:
+        """Set a condition of the pod."""
+        item = {"type": type_, "status": status, "reason": reason, "message": message}
+        self.body["status"]["conditions"].append(item)
+        return self
+
+    def _set(self, container: str, state: JsonObject) -> Self:
+        for kind in ("initContainers", "containers"):
+            for status in self.body["status"].get(self._field(kind), ()):
+                if status["name"] == container:
+                    status["state"] = state
+                    return self
+        raise AssertionError(f"the pod has no container {container}; it has {', '.join(self.containers)}")
+
+    def _spec(self, kind: str) -> list[JsonObject]:
+        return self.body["spec"].get(kind, [])
+
+    @staticmethod
+    def _field(kind: str) -> str:
+        return f"{kind.removesuffix('s')}Statuses"
+
+    @staticmethod
+    def _status(name: str, state: JsonObject) -> JsonObject:
+        return {"name": name, "ready": False, "restartCount": 0, "state": state}
