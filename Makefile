@@ -45,10 +45,12 @@ types: requirements ## Check types
 .PHONY: generate
 generate: requirements ## Rewrite what is generated: CRDs, the chart's copies of them, the API reference
 	$(RUN) python -m cairn.generate
+	$(RUN) python charts/cairn/generate.py
 
 .PHONY: check
 check: requirements ## Fail if something generated is out of date
 	$(RUN) python -m cairn.generate --check
+	$(RUN) python charts/cairn/generate.py --check
 
 ## ---- tests
 
@@ -64,7 +66,7 @@ test-unit: requirements ## Test without a cluster
 	$(PYTEST) tests/unit
 
 .PHONY: test-crd
-test-crd: cluster ## Test the CRDs against an API server
+test-crd: install ## Test the CRDs against an API server
 	$(IN_CLUSTER) $(PYTEST) tests/crd
 
 .PHONY: test-e2e

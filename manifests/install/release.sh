@@ -11,6 +11,7 @@ if [ -n "$(kubectl get deployment --namespace "$namespace" "$deployment" --ignor
 fi
 
 # A line for each object that has the finalizer: namespace, name, and the other finalizers, which stay.
+# shellcheck disable=SC2016
 held='{{range .items}}{{$held := false}}{{$others := ""}}{{range .metadata.finalizers}}
   {{- if eq . "cairn.dev/finalizer"}}{{$held = true}}{{else}}{{$others = printf "%s\"%s\"," $others .}}{{end}}{{end}}
   {{- if $held}}{{printf "%s %s %s\n" .metadata.namespace .metadata.name $others}}{{end}}{{end}}'

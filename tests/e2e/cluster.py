@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,19 +43,25 @@ class Cluster:
 
     def create(self, body: Mapping[str, Any]) -> Body:
         """Create an object in this namespace, unless it names one itself."""
-        return self._resource(body["apiVersion"], body["kind"]).create(
-            body=dict(body), namespace=body["metadata"].get("namespace", self.namespace)
-        ).to_dict()
+        return (
+            self._resource(body["apiVersion"], body["kind"])
+            .create(body=dict(body), namespace=body["metadata"].get("namespace", self.namespace))
+            .to_dict()
+        )
 
     def apply(self, body: Mapping[str, Any]) -> Body:
         """Apply an object server-side."""
-        return self._resource(body["apiVersion"], body["kind"]).server_side_apply(
-            body=dict(body),
-            name=body["metadata"]["name"],
-            namespace=body["metadata"].get("namespace", self.namespace),
-            field_manager="e2e",
-            force_conflicts=True,
-        ).to_dict()
+        return (
+            self._resource(body["apiVersion"], body["kind"])
+            .server_side_apply(
+                body=dict(body),
+                name=body["metadata"]["name"],
+                namespace=body["metadata"].get("namespace", self.namespace),
+                field_manager="e2e",
+                force_conflicts=True,
+            )
+            .to_dict()
+        )
 
     def get(self, kind: str, name: str) -> Body | None:
         """Return the object, or None."""
@@ -68,11 +75,18 @@ class Cluster:
         found = self._kind(kind).get(namespace=self.namespace, label_selector=selector)
         return cast("list[Body]", found.to_dict()["items"])
 
+    def events(self, kind: str, name: str) -> list[Body]:
+        """Return the Events about an object."""
+        wanted = {"kind": kind, "name": name}
+        return [event for event in self.list("Event") if wanted.items() <= event["regarding"].items()]
+
     def patch(self, kind: str, name: str, patch: Mapping[str, Any]) -> Body:
         """Merge something into an object."""
-        return self._kind(kind).patch(
-            name=name, namespace=self.namespace, body=dict(patch), content_type="application/merge-patch+json"
-        ).to_dict()
+        return (
+            self._kind(kind)
+            .patch(name=name, namespace=self.namespace, body=dict(patch), content_type="application/merge-patch+json")
+            .to_dict()
+        )
 
     def delete(self, kind: str, name: str, *, grace_period: int | None = None) -> None:
         """Delete an object; one that is gone is no error."""
@@ -113,7 +127,9 @@ class Cluster:
                 raise AssertionError(f"{kind} {name} was still there after {timeout:.0f} s: {self.get(kind, name)}")
             time.sleep(0.2)
 
-    def wait_condition(self, kind: str, name: str, type_: str, *, status: str, timeout: float, reason: str = "") -> Body:
+    def wait_condition(
+        self, kind: str, name: str, type_: str, *, status: str, timeout: float, reason: str = ""
+    ) -> Body:
         """Wait for a condition, about the current generation, and return it."""
 
         def holds(body: Body) -> bool:
@@ -126,6 +142,20 @@ class Cluster:
     def finished(self, run: str, timeout: float = FINISHED_SECONDS) -> Body:
         """Wait for the end of a run and return it."""
         return self.wait("PipelineRun", run, lambda body: condition(body, "Finished").get("status") == "True", timeout)
+
+    def kubectl(self, *arguments: str, feed: str | None = None) -> str:
+        """Run kubectl in this namespace and return what it says, warnings included; fails where it does."""
+        command = ["kubectl", "--namespace", self.namespace, *arguments]
+        done = subprocess.run(
+            command, input=feed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
+        return done.stdout
+
+    def release(self, run: str, name: str, timeout: float = 120) -> None:
+        """Let a step go on that waits for the file /tmp/go (`manifests.HOLD`)."""
+        found = self.wait("PipelineRun", run, lambda body: states(body).get(name) == "Running", timeout)
+        self.kubectl("exec", step(found, name)["podName"], "--container", name, "--", "touch", "/tmp/go")
 
     @contextmanager
     def temporary_namespace(self, name: str, labels: Mapping[str, str]) -> Iterator[Cluster]:
@@ -159,4 +189,14 @@ def step(run: Mapping[str, Any], name: str) -> Body:
 
 def states(run: Mapping[str, Any]) -> dict[str, str]:
     """Return the state of each step."""
-    return {item["name"]: item["state"] for item in run["status"].get("steps") or ()}
+    return {item["name"]: item["state"] for item in run.get("status", {}).get("steps") or ()}
+
+
+def results(run: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return the results of a step."""
+    return {item["name"]: item["value"] for item in step(run, name).get("results") or ()}
+
+
+def artifacts(run: Mapping[str, Any], name: str) -> dict[str, Body]:
+    """Return the artifacts of a step by their names."""
+    return {item["name"]: item for item in step(run, name).get("artifacts") or ()}

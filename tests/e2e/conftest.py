@@ -45,9 +45,26 @@ def bucket(s3_service: S3Server) -> str:
     return s3_service.make_bucket(f"e2e-{secrets.token_hex(4)}")
 
 
+@pytest.fixture(scope="module")
+def shared_bucket(s3_service: S3Server) -> str:
+    """The bucket of `shared_stacks`."""
+    return s3_service.make_bucket(f"e2e-{secrets.token_hex(4)}")
+
+
 @pytest.fixture
 def stacks(namespace: Cluster, s3_service: S3Server, bucket: str) -> Cluster:
     """A namespace with two ready Stacks on one bucket, named `kubernetes` and `local` after their orchestrators."""
+    return _with_stacks(namespace, s3_service, bucket)
+
+
+@pytest.fixture(scope="module")
+def shared_stacks(cluster: Cluster, s3_service: S3Server, shared_bucket: str) -> Iterator[Cluster]:
+    """Such a namespace for all tests of a module, whose runs can then go on at the same time."""
+    with cluster.temporary_namespace(f"e2e-{secrets.token_hex(4)}", RESTRICTED) as namespace:
+        yield _with_stacks(namespace, s3_service, shared_bucket)
+
+
+def _with_stacks(namespace: Cluster, s3_service: S3Server, bucket: str) -> Cluster:
     namespace.apply(secret("s3-credentials", **s3_service.credentials))
     namespace.apply(component("bucket", s3(bucket, s3_service.endpoint)))
     for orchestrator in ("kubernetes", "local"):

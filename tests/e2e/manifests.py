@@ -9,6 +9,13 @@ from typing import Any
 Body = dict[str, Any]
 
 API_VERSION = "cairn.dev/v1alpha1"
+ORCHESTRATORS = ("kubernetes", "local")
+HOLD = """
+import os, time
+while not os.path.exists('/tmp/go'):
+    time.sleep(0.1)
+"""
+"""Script that waits until `Cluster.release` lets it go on."""
 PYTHON_IMAGE = os.environ.get("CAIRN_TEST_STEP_IMAGE", "python:3.11-slim-bookworm")
 
 
@@ -17,7 +24,9 @@ def component(name: str, spec: Mapping[str, Any]) -> Body:
     return {"apiVersion": API_VERSION, "kind": "StackComponent", "metadata": {"name": name}, "spec": dict(spec)}
 
 
-def stack(name: str, *, orchestrator: str, store: str, annotations: Mapping[str, str] | None = None, **spec: Any) -> Body:
+def stack(
+    name: str, *, orchestrator: str, store: str, annotations: Mapping[str, str] | None = None, **spec: Any
+) -> Body:
     """Return a Stack."""
     return {
         "apiVersion": API_VERSION,

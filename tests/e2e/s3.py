@@ -90,13 +90,24 @@ class S3Server:
 
     def let_reader_read(self, bucket: str) -> None:
         """Give the reader's key the right to list and read a bucket, and no other."""
+        self._let_reader(bucket, "s3:GetObject", "s3:ListBucket")
+
+    def let_reader_write(self, bucket: str) -> None:
+        """Give the reader's key every right on a bucket."""
+        self._let_reader(bucket, "s3:*")
+
+    def forbid_reader(self, bucket: str) -> None:
+        """Take all rights on a bucket from the reader's key."""
+        self.client().delete_bucket_policy(Bucket=bucket)
+
+    def _let_reader(self, bucket: str, *actions: str) -> None:
         policy = {
             "Version": "2012-10-17",
             "Statement": [
                 {
                     "Effect": "Allow",
                     "Principal": {"AWS": [self.reader_key]},
-                    "Action": ["s3:GetObject", "s3:ListBucket"],
+                    "Action": list(actions),
                     "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
                 }
             ],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from cairn import uninstall
-from cairn.api.base import JsonObject
+from cairn.api.base import FINALIZER, JsonObject
 from cairn.clients.kubernetes import (
     JSON,
     METADATA_LIST_ONLY,
@@ -19,7 +19,7 @@ from cairn.clients.kubernetes import (
     NotFoundError,
     Resource,
 )
-from cairn.uninstall import DEPLOYMENTS, FINALIZER, Operator, StillHeldError, release, stop
+from cairn.uninstall import DEPLOYMENTS, Operator, StillHeldError, release, stop
 
 OPERATOR = Operator("cairn-system", "cairn", "app.kubernetes.io/component=operator")
 

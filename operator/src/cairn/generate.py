@@ -52,6 +52,9 @@ def generated_files() -> Mapping[str, str]:
             )
         files[f"crds/{kind.plural}.yaml"] = HEADER + _yaml(crd)
         files[f"charts/cairn/templates/crds/{kind.plural}.yaml"] = _chart_template(crd)
+    resources = [f"{kind.plural}.yaml" for kind in kinds()]
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources}
+    files["crds/kustomization.yaml"] = HEADER + _yaml(kustomization)
     return files
 
 

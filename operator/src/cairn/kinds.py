@@ -25,8 +25,8 @@ def kinds() -> tuple[Kind, ...]:
             kind="StackComponent",
             plural="stackcomponents",
             short_names=["component", "components"],
-            description="StackComponent is one configured tool: an orchestrator, an artifact store, a step operator. It is "
-            "Ready once the operator has seen it work.",
+            description="StackComponent is one configured tool: an orchestrator, an artifact store, a step operator. "
+            "It is Ready once the operator has seen it work.",
             spec=spec_model(),
             status=StackComponentStatus,
             columns=[

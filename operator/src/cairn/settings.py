@@ -13,15 +13,19 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CAIRN_")
 
-    namespaces: str = Field("", description="Namespaces to serve, separated by commas. Empty: all of the cluster.")
+    namespaces: str = Field(
+        default="", description="Namespaces to serve, separated by commas. Empty: all of the cluster."
+    )
     step_image: str = Field(description="Image of the containers that fetch and publish artifacts: the operator's own.")
     step_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     check_interval_seconds: float = Field(
-        300, ge=1, description="Time between two checks of a component that is Ready."
+        default=300, ge=1, description="Time between two checks of a component that is Ready."
     )
-    retry_interval_seconds: float = Field(10, ge=1, description="Time between two checks of one that is not.")
-    workers: int = Field(16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time.")
-    http_port: int = Field(8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    retry_interval_seconds: float = Field(default=5, ge=1, description="Time between two checks of one that is not.")
+    workers: int = Field(
+        default=16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time."
+    )
+    http_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
 

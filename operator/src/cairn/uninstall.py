@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cairn.api.base import GROUP, JsonObject
+from cairn.api.base import FINALIZER, JsonObject
 from cairn.clients.kubernetes import (
     METADATA_LIST_ONLY,
     PIPELINE_RUNS,
@@ -29,7 +29,6 @@ from cairn.clients.kubernetes import (
     Resource,
 )
 
-FINALIZER = f"{GROUP}/finalizer"
 KINDS = (STACK_COMPONENTS, STACKS, PIPELINE_RUNS)
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,7 @@ class Objects:
         for item in self.items:
             if item["kind"] == "Pod":
                 yield item["spec"]
-            elif "template" in item["spec"] if "spec" in item else False:
+            elif "template" in item.get("spec", {}):
                 yield item["spec"]["template"]["spec"]
 
     @property
@@ -54,6 +55,12 @@ class Objects:
     @property
     def env(self) -> dict[str, str]:
         return {variable["name"]: variable.get("value", "") for variable in self.operator["env"]}
+
+
+def load(text: str) -> list[JsonObject]:
+    """Return the objects of a text in YAML; the CRDs are long, so by libyaml where it is there."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [item for item in yaml.load_all(text, Loader=loader) if item]
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,13 @@ class Chart:
 
     def render(self, *values: str) -> Objects:
         """Return what the chart makes of values such as `crds.keep=false`."""
-        options = ("--namespace=cairn-system", "--kube-version=1.34", *(f"--set={value}" for value in values))
-        text = self.run("template", "cairn", str(CHART), *options)
-        return Objects([item for item in yaml.safe_load_all(text) if item])
+        return _render(self, values)
+
+
+@cache
+def _render(chart: Chart, values: tuple[str, ...]) -> Objects:
+    options = ("--namespace=cairn-system", "--kube-version=1.34", *(f"--set={value}" for value in values))
+    return Objects(load(chart.run("template", "cairn", str(CHART), *options)))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from pydantic.alias_generators import to_camel
 GROUP = "cairn.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/finalizer"
+"""Keeps a component or a Stack from going while it is needed."""
 
 JsonObject = dict[str, Any]
 """A Kubernetes object, or a part of one, as JSON carries it."""

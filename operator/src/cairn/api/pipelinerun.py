@@ -101,7 +101,7 @@ class GitSource(Model):
 
     repository: str = Field(description="URL of the repository.", min_length=1, max_length=1024)
     revision: str = Field(description="The commit.", min_length=1, max_length=128)
-    branch: str | None = Field(None, description="The branch that it was taken from.", max_length=256)
+    branch: str | None = Field(default=None, description="The branch that it was taken from.", max_length=256)
 
 
 class Source(Model):
@@ -128,7 +128,7 @@ class InputArtifact(Model):
             ),
         ),
     ] = Field(
-        None,
+        default=None,
         alias="from",
         description="An output of another step, as `step.artifact`. The step waits for that one.",
     )
@@ -146,7 +146,7 @@ class InputArtifact(Model):
             ),
         ),
     ] = Field(
-        None,
+        default=None,
         description="An object, or everything below a prefix that ends in a slash, of the stack's bucket, as "
         "`s3://bucket/key`.",
     )
@@ -166,7 +166,7 @@ class Inputs(Model):
     """What the step reads."""
 
     artifacts: Annotated[tuple[InputArtifact, ...], Field(max_length=32)] | None = Field(
-        None,
+        default=None,
         description="Files and directories to put into the container.",
         json_schema_extra=list_map("name"),
     )
@@ -180,19 +180,19 @@ class OutputArtifact(Model):
         description="Where the step writes it: an absolute path of its container. The directory that it lies in is an "
         "empty volume at the step's start."
     )
-    type: ArtifactType = Field("File", description="What it is: Dataset, Model, Metrics, Report or File.")
+    type: ArtifactType = Field(default="File", description="What it is: Dataset, Model, Metrics, Report or File.")
 
 
 class Outputs(Model):
     """What the step writes."""
 
     artifacts: Annotated[tuple[OutputArtifact, ...], Field(max_length=32)] | None = Field(
-        None,
+        default=None,
         description="Files and directories to keep in the artifact store. One that is missing fails the step.",
         json_schema_extra=list_map("name"),
     )
     results: Annotated[tuple[ResultName, ...], Field(max_length=32)] | None = Field(
-        None,
+        default=None,
         description="Names of small values that the step writes as one flat JSON object, of at most 4 KiB, to the "
         "file that `CAIRN_RESULTS` names.",
         json_schema_extra=LIST_SET,
@@ -205,42 +205,44 @@ class Step(Model):
     name: StepName = Field(description="Name of the step, unique within the run.")
     image: str = Field(description="Container image. Give it a tag or, better, a digest.", min_length=1, max_length=512)
     command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
-        None,
+        default=None,
         description="The program and its first arguments, in place of the image's entrypoint. `$(params.x)`, "
         "`$(run.name)`, `$(run.uid)` and `$(steps.s.results.r)` are replaced; `$$(` is a literal `$(`.",
         json_schema_extra=LIST_ATOMIC,
     )
     args: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
-        None,
+        default=None,
         description="Arguments of the command, or of the image's entrypoint where no command is given. Replacements "
         "as in `command`.",
         json_schema_extra=LIST_ATOMIC,
     )
     script: str | None = Field(
-        None,
+        default=None,
         description="A program written inline, handed to the interpreter as its last argument. Nothing is replaced in "
         "it: it reads parameters from `CAIRN_PARAM_<NAME>`.",
         min_length=1,
         max_length=65536,
     )
     interpreter: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(min_length=1, max_length=16)] = (
-        Field(("python", "-c"), description="What runs the script.", json_schema_extra=LIST_ATOMIC)
+        Field(default=("python", "-c"), description="What runs the script.", json_schema_extra=LIST_ATOMIC)
     )
     env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
-        None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")
+        default=None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")
     )
     depends_on: Annotated[tuple[LabelName, ...], Field(max_length=100)] | None = Field(
-        None,
+        default=None,
         description="Steps that must succeed first, besides those that `inputs` name.",
         json_schema_extra=LIST_SET,
     )
-    inputs: Inputs | None = Field(None, description="What the step reads.")
-    outputs: Outputs | None = Field(None, description="What the step writes.")
-    resources: ResourceRequirements | None = Field(None, description="CPU, memory and devices of the step's container.")
-    step_operator_ref: LocalRef | None = Field(
-        None, description="StackComponent of type `stepOperator`, one of the stack's, that runs this step."
+    inputs: Inputs | None = Field(default=None, description="What the step reads.")
+    outputs: Outputs | None = Field(default=None, description="What the step writes.")
+    resources: ResourceRequirements | None = Field(
+        default=None, description="CPU, memory and devices of the step's container."
     )
-    pod_template: PodTemplate | None = Field(None, description="Additions to the step's pod.")
+    step_operator_ref: LocalRef | None = Field(
+        default=None, description="StackComponent of type `stepOperator`, one of the stack's, that runs this step."
+    )
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to the step's pod.")
 
     model_config = {
         "json_schema_extra": rules(
@@ -258,20 +260,20 @@ class PipelineRunSpec(Model):
 
     pipeline: LabelName = Field(description="Name of the pipeline. It groups runs.")
     stack_ref: LocalRef | None = Field(
-        None,
+        default=None,
         description="Stack to run on. Left out: the Stack of the namespace with the annotation "
         'cairn.dev/default-stack: "true", else the built-in stack `default` (local orchestrator, local artifact '
         "store).",
     )
     parameters: Annotated[tuple[Parameter, ...], Field(max_length=100)] | None = Field(
-        None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
+        default=None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
     )
     max_parallel_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description="How many steps may run at the same time. The orchestrator's own limit holds too."
+        default=None, description="How many steps may run at the same time. The orchestrator's own limit holds too."
     )
-    suspend: bool = Field(False, description="While true, no further step starts; what runs goes on.")
-    source: Source | None = Field(None, description="Where the run's code comes from, for the record.")
-    pod_template: PodTemplate | None = Field(None, description="Additions to the pod of every step.")
+    suspend: bool = Field(default=False, description="While true, no further step starts; what runs goes on.")
+    source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=500)] = Field(
         description="The steps. Their order follows from `dependsOn` and `inputs`.",
         json_schema_extra=list_map("name"),
@@ -327,20 +329,22 @@ class StepStatus(Model):
         description="Pending (waits for others), Queued (its pod is made but has not started), Running, Succeeded, "
         "Failed, or Skipped (a step that it needs did not succeed)."
     )
-    attempts: int = Field(0, description="How many times it was started.", ge=0)
-    reason: str | None = Field(None, description="The cause in one CamelCase word.", max_length=128)
-    message: str | None = Field(None, description="The cause in a sentence, with the next action.", max_length=1024)
-    exit_code: int | None = Field(None, description="Exit code of the step's container, where it failed.")
-    start_time: Timestamp | None = Field(None, description="When its container started.")
-    completion_time: Timestamp | None = Field(None, description="When it ended, its outputs kept.")
-    job_name: str | None = Field(None, description="Job of the latest attempt.", max_length=253)
-    pod_name: str | None = Field(None, description="Pod of the latest attempt.", max_length=253)
-    log_tail: str | None = Field(None, description="Last lines of the log of a failed step.", max_length=1024)
+    attempts: int = Field(default=0, description="How many times it was started.", ge=0)
+    reason: str | None = Field(default=None, description="The cause in one CamelCase word.", max_length=128)
+    message: str | None = Field(
+        default=None, description="The cause in a sentence, with the next action.", max_length=1024
+    )
+    exit_code: int | None = Field(default=None, description="Exit code of the step's container, where it failed.")
+    start_time: Timestamp | None = Field(default=None, description="When its container started.")
+    completion_time: Timestamp | None = Field(default=None, description="When it ended, its outputs kept.")
+    job_name: str | None = Field(default=None, description="Job of the latest attempt.", max_length=253)
+    pod_name: str | None = Field(default=None, description="Pod of the latest attempt.", max_length=253)
+    log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=32)] | None = Field(
-        None, description="Outputs that are kept in the artifact store.", json_schema_extra=list_map("name")
+        default=None, description="Outputs that are kept in the artifact store.", json_schema_extra=list_map("name")
     )
     results: Annotated[tuple[ResultStatus, ...], Field(max_length=32)] | None = Field(
-        None, description="Small values that the step wrote.", json_schema_extra=list_map("name")
+        default=None, description="Small values that the step wrote.", json_schema_extra=list_map("name")
     )
 
 
@@ -364,40 +368,40 @@ class ResolvedStack(Model):
         max_length=80,
     )
     components: Annotated[tuple[ResolvedComponent, ...], Field(max_length=64)] = Field(
-        (), description="Its components.", json_schema_extra=list_map("type", "name")
+        default=(), description="Its components.", json_schema_extra=list_map("type", "name")
     )
 
 
 class StepCounts(Model):
     """How many steps are in each state."""
 
-    pending: int = Field(0, description="Waiting for others.", ge=0)
-    queued: int = Field(0, description="Made, not started.", ge=0)
-    running: int = Field(0, description="Running.", ge=0)
-    succeeded: int = Field(0, description="Succeeded.", ge=0)
-    failed: int = Field(0, description="Failed.", ge=0)
-    skipped: int = Field(0, description="Skipped.", ge=0)
+    pending: int = Field(default=0, description="Waiting for others.", ge=0)
+    queued: int = Field(default=0, description="Made, not started.", ge=0)
+    running: int = Field(default=0, description="Running.", ge=0)
+    succeeded: int = Field(default=0, description="Succeeded.", ge=0)
+    failed: int = Field(default=0, description="Failed.", ge=0)
+    skipped: int = Field(default=0, description="Skipped.", ge=0)
 
 
 class PipelineRunStatus(Model):
     """What became of the run."""
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
-        (),
+        default=(),
         description="`Succeeded`: Unknown while it runs, then True or False. `Finished`: True at either end.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
-        None, description="The generation of the spec that the status is about.", ge=0
+        default=None, description="The generation of the spec that the status is about.", ge=0
     )
-    start_time: Timestamp | None = Field(None, description="When the run was accepted.")
-    completion_time: Timestamp | None = Field(None, description="When it ended.")
-    duration_seconds: int | None = Field(None, description="Time from start to end, in seconds.", ge=0)
-    stack: ResolvedStack | None = Field(None, description="The stack as it was when the run started.")
+    start_time: Timestamp | None = Field(default=None, description="When the run was accepted.")
+    completion_time: Timestamp | None = Field(default=None, description="When it ended.")
+    duration_seconds: int | None = Field(default=None, description="Time from start to end, in seconds.", ge=0)
+    stack: ResolvedStack | None = Field(default=None, description="The stack as it was when the run started.")
     steps_summary: str | None = Field(
-        None, description="Steps that succeeded, of all steps, such as 3/5.", max_length=16
+        default=None, description="Steps that succeeded, of all steps, such as 3/5.", max_length=16
     )
-    step_counts: StepCounts | None = Field(None, description="How many steps are in each state.")
+    step_counts: StepCounts | None = Field(default=None, description="How many steps are in each state.")
     steps: Annotated[tuple[StepStatus, ...], Field(max_length=500)] = Field(
-        (), description="Each step and what became of it.", json_schema_extra=list_map("name")
+        default=(), description="Each step and what became of it.", json_schema_extra=list_map("name")
     )

@@ -53,13 +53,13 @@ class EnvVar(Model):
         pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$",
     )
     value: str | None = Field(
-        None,
+        default=None,
         description="Its value. `$(params.x)`, `$(run.name)`, `$(run.uid)` and `$(steps.s.results.r)` are replaced; "
         "`$$(` is a literal `$(`.",
         max_length=32768,
     )
     value_from: Opaque | None = Field(
-        None,
+        default=None,
         description="Where the value comes from instead: `secretKeyRef`, `configMapKeyRef`, `fieldRef` or "
         "`resourceFieldRef`, as in a Kubernetes container.",
     )
@@ -82,10 +82,10 @@ class ResourceRequirements(Model):
     """CPU, memory and devices, as in a Kubernetes container."""
 
     requests: Annotated[Mapping[str, Quantity], Field(max_length=32)] | None = Field(
-        None, description="What the scheduler sets aside, such as `cpu: 500m` and `memory: 1Gi`."
+        default=None, description="What the scheduler sets aside, such as `cpu: 500m` and `memory: 1Gi`."
     )
     limits: Annotated[Mapping[str, Quantity], Field(max_length=32)] | None = Field(
-        None,
+        default=None,
         description="What may not be exceeded. A container over its memory limit is killed (`OOMKilled`).",
     )
 
@@ -94,7 +94,7 @@ class PodTemplate(Model):
     """Additions to a step's pod. Where several levels give one, the most specific level wins."""
 
     labels: LabelMap | None = Field(
-        None,
+        default=None,
         description="Labels of the pod. Keys of `cairn.dev/` and `app.kubernetes.io/managed-by` are Cairn's own.",
         json_schema_extra=rules(
             Rule(
@@ -103,60 +103,62 @@ class PodTemplate(Model):
             )
         ),
     )
-    annotations: AnnotationMap | None = Field(None, description="Annotations of the pod.")
-    node_selector: LabelMap | None = Field(None, description="Labels that a node must have to run the pod.")
+    annotations: AnnotationMap | None = Field(default=None, description="Annotations of the pod.")
+    node_selector: LabelMap | None = Field(default=None, description="Labels that a node must have to run the pod.")
     tolerations: Annotated[Opaques, Field(max_length=32)] | None = Field(
-        None, description="Taints of nodes that the pod tolerates.", json_schema_extra=LIST_ATOMIC
+        default=None, description="Taints of nodes that the pod tolerates.", json_schema_extra=LIST_ATOMIC
     )
-    affinity: Opaque | None = Field(None, description="Node affinity, pod affinity and pod anti-affinity.")
+    affinity: Opaque | None = Field(default=None, description="Node affinity, pod affinity and pod anti-affinity.")
     topology_spread_constraints: Annotated[Opaques, Field(max_length=16)] | None = Field(
-        None, description="How pods are spread over zones and nodes.", json_schema_extra=LIST_ATOMIC
+        default=None, description="How pods are spread over zones and nodes.", json_schema_extra=LIST_ATOMIC
     )
     volumes: Annotated[Opaques, Field(max_length=64)] | None = Field(
-        None,
+        default=None,
         description="Volumes of the pod, each with a name. Names that begin with `cairn-` are Cairn's own.",
         json_schema_extra=LIST_ATOMIC,
     )
     volume_mounts: Annotated[Opaques, Field(max_length=64)] | None = Field(
-        None,
+        default=None,
         description="Where the step's container sees the volumes: `name`, `mountPath`, `subPath`, `readOnly`.",
         json_schema_extra=LIST_ATOMIC,
     )
     env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
-        None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")
+        default=None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")
     )
     env_from: Annotated[Opaques, Field(max_length=64)] | None = Field(
-        None,
+        default=None,
         description="Secrets and ConfigMaps whose every key becomes an environment variable of the step's container.",
         json_schema_extra=LIST_ATOMIC,
     )
     security_context: Opaque | None = Field(
-        None,
+        default=None,
         description="Security context of the pod. Left out, the pod meets the Pod Security level `restricted` and "
         "runs as user and group 65532; what is given here is merged over that.",
     )
     container_security_context: Opaque | None = Field(
-        None,
+        default=None,
         description="Security context of the step's container, merged over one that meets `restricted`.",
     )
     service_account_name: ObjectName | None = Field(
-        None, description="ServiceAccount of the pod. Left out, the namespace's `default`."
+        default=None, description="ServiceAccount of the pod. Left out, the namespace's `default`."
     )
     automount_service_account_token: bool | None = Field(
-        None, description="Whether the pod gets a token for the Kubernetes API. Left out, it gets none."
+        default=None, description="Whether the pod gets a token for the Kubernetes API. Left out, it gets none."
     )
     image_pull_secrets: Annotated[tuple[LocalSecretRef, ...], Field(max_length=16)] | None = Field(
-        None, description="Secrets to pull the step's image with.", json_schema_extra=list_map("name")
+        default=None, description="Secrets to pull the step's image with.", json_schema_extra=list_map("name")
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
-        None, description="When the step's image is pulled: Always, IfNotPresent or Never."
+        default=None, description="When the step's image is pulled: Always, IfNotPresent or Never."
     )
-    priority_class_name: ObjectName | None = Field(None, description="PriorityClass of the pod.")
-    runtime_class_name: ObjectName | None = Field(None, description="RuntimeClass of the pod.")
-    scheduler_name: ObjectName | None = Field(None, description="Scheduler that places the pod.")
-    resources: ResourceRequirements | None = Field(None, description="CPU, memory and devices of the step's container.")
+    priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the pod.")
+    runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass of the pod.")
+    scheduler_name: ObjectName | None = Field(default=None, description="Scheduler that places the pod.")
+    resources: ResourceRequirements | None = Field(
+        default=None, description="CPU, memory and devices of the step's container."
+    )
     host_aliases: Annotated[Opaques, Field(max_length=32)] | None = Field(
-        None,
+        default=None,
         description="Extra lines of the pod's /etc/hosts: `ip` and `hostnames`.",
         json_schema_extra=LIST_ATOMIC,
     )

@@ -23,20 +23,20 @@ class StackSpec(Model):
     orchestrator_ref: LocalRef = Field(description="StackComponent that runs the steps (type `orchestrator`).")
     artifact_store_ref: LocalRef = Field(description="StackComponent that keeps the artifacts (type `artifactStore`).")
     step_operator_refs: Annotated[tuple[LocalRef, ...], Field(max_length=16)] | None = Field(
-        None,
+        default=None,
         description="StackComponents that single steps may ask for with `stepOperatorRef` (type `stepOperator`), such "
         "as one with a GPU.",
         json_schema_extra=list_map("name"),
     )
     pod_template: PodTemplate | None = Field(
-        None, description="Additions to the pod of every step that runs on this stack."
+        default=None, description="Additions to the pod of every step that runs on this stack."
     )
     env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
-        None,
+        default=None,
         description="Environment variables of every step that runs on this stack.",
         json_schema_extra=list_map("name"),
     )
-    description: str | None = Field(None, description="What the stack is for.", max_length=1024)
+    description: str | None = Field(default=None, description="What the stack is for.", max_length=1024)
 
 
 class ComponentStatus(Model):
@@ -44,7 +44,7 @@ class ComponentStatus(Model):
 
     type: str = Field(description="Type that the stack uses it as.", max_length=63)
     name: str = Field(description="Name of the StackComponent.", max_length=253)
-    flavor: str | None = Field(None, description="Flavor, where the component exists.", max_length=63)
+    flavor: str | None = Field(default=None, description="Flavor, where the component exists.", max_length=63)
     ready: bool = Field(description="Whether it can be used in this stack.")
     reason: str = Field(description="The cause in one CamelCase word.", max_length=128)
     message: str = Field(description="The cause in a sentence, with the next action.", max_length=1024)
@@ -54,16 +54,18 @@ class StackStatus(Model):
     """What the operator found."""
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
-        (),
+        default=(),
         description="`Ready`: whether runs can use the stack.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
-        None, description="The generation of the spec that the status is about.", ge=0
+        default=None, description="The generation of the spec that the status is about.", ge=0
     )
-    orchestrator: str | None = Field(None, description="The orchestrator's flavor.", max_length=63)
-    artifact_store: str | None = Field(None, description="The artifact store's flavor.", max_length=63)
+    orchestrator: str | None = Field(default=None, description="The orchestrator's flavor.", max_length=63)
+    artifact_store: str | None = Field(default=None, description="The artifact store's flavor.", max_length=63)
     components: Annotated[tuple[ComponentStatus, ...], Field(max_length=64)] = Field(
-        (), description="Each component and its readiness.", json_schema_extra=list_map("type", "name")
+        default=(), description="Each component and its readiness.", json_schema_extra=list_map("type", "name")
     )
-    active_runs: int | None = Field(None, description="How many runs use the stack and have not finished.", ge=0)
+    active_runs: int | None = Field(
+        default=None, description="How many runs use the stack and have not finished.", ge=0
+    )

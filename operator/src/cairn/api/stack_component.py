@@ -22,19 +22,19 @@ class StackComponentStatus(Model):
     """What the operator found."""
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
-        (),
+        default=(),
         description="`Ready`: whether the component was seen to work.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     observed_generation: int | None = Field(
-        None, description="The generation of the spec that the status is about.", ge=0
+        default=None, description="The generation of the spec that the status is about.", ge=0
     )
-    type: str | None = Field(None, description="The component's type, such as artifactStore.", max_length=63)
-    flavor: str | None = Field(None, description="The component's flavor, such as s3.", max_length=63)
-    endpoint: str | None = Field(None, description="Address of what the component stands for.", max_length=1024)
-    last_checked_time: Timestamp | None = Field(None, description="When it was last checked.")
+    type: str | None = Field(default=None, description="The component's type, such as artifactStore.", max_length=63)
+    flavor: str | None = Field(default=None, description="The component's flavor, such as s3.", max_length=63)
+    endpoint: str | None = Field(default=None, description="Address of what the component stands for.", max_length=1024)
+    last_checked_time: Timestamp | None = Field(default=None, description="When it was last checked.")
     used_by: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=1000)] | None = Field(
-        None,
+        default=None,
         description="Names of the Stacks that use it.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
@@ -78,7 +78,7 @@ def _union(
     count = " + ".join(f"(has(self.{member}) ? 1 : 0)" for member in members)
     same = " && ".join(f"has(self.{member}) == has(oldSelf.{member})" for member in members)
     fields: dict[str, Any] = {
-        _snake(member): (model | None, Field(None, alias=member, description=descriptions[member]))
+        _snake(member): (model | None, Field(default=None, alias=member, description=descriptions[member]))
         for member, model in members.items()
     }
     built = create_model(name, __base__=Model, __doc__=doc, **fields)

@@ -145,8 +145,12 @@ class Kubernetes:
     async def create(
         self, resource: Resource, namespace: str, body: JsonObject, *, dry_run: bool = False
     ) -> JsonObject:
-        """Create the object, or have the API server only check it; raises AlreadyExistsError, InvalidError, ForbiddenError."""
-        query = {"dryRun": "All"} if dry_run else None
+        """Create the object, or have the API server only check it, and refuse fields that it would else drop.
+
+        Raises:
+            AlreadyExistsError, InvalidError, ForbiddenError: what the API server has against it.
+        """
+        query = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else None
         return await self._json("POST", resource.path(namespace), resource, query=query, body=body, verb="create")
 
     async def patch_status(
@@ -221,7 +225,7 @@ class Kubernetes:
         resource: Resource,
         *,
         query: Mapping[str, str] | None = None,
-        body: Any = None,  # noqa: ANN401 - any JSON
+        body: Any = None,
         content_type: str = JSON,
         verb: str = "get",
         accept: str = JSON,
@@ -245,7 +249,7 @@ class Kubernetes:
         resource: Resource,
         *,
         query: Mapping[str, str] | None = None,
-        body: Any = None,  # noqa: ANN401 - any JSON
+        body: Any = None,
         content_type: str = JSON,
         verb: str,
         accept: str = JSON,

@@ -292,7 +292,7 @@ def _session() -> botocore.session.Session:
     return botocore.session.Session()
 
 
-def _create_client(bucket: Bucket, verify: str | None, credentials: Credentials | None, *, path_style: bool) -> Any:  # noqa: ANN401 - botocore builds the class at run time
+def _create_client(bucket: Bucket, verify: str | None, credentials: Credentials | None, *, path_style: bool) -> Any:
     settings = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cairn.api.base import GROUP, JsonObject
+from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.conditions import find_condition, set_condition
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
@@ -23,9 +23,9 @@ from cairn.components.usage import users_of
 
 logger = logging.getLogger(__name__)
 
-FINALIZER = f"{GROUP}/finalizer"
 READY = "Ready"
-IN_USE = "InUse"
+IN_USE, USED = "InUse", "UsedByStacks"
+"""Condition of a component whose deletion waits, and its reason. Until it goes, it is checked as ever."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,14 @@ class ComponentReconciler:
         if body is None:
             self._checks.pop(key, None)
             return None
-        if body["metadata"].get("deletionTimestamp"):
-            return await self._release(key, body)
         finalizers = body["metadata"].get("finalizers") or []
-        if FINALIZER not in finalizers:
+        if body["metadata"].get("deletionTimestamp"):
+            if FINALIZER not in finalizers:
+                return None
+            if not self._users(body):
+                await self._release(key, body)
+                return None
+        elif FINALIZER not in finalizers:
             written = await self._cluster.set_finalizers(
                 STACK_COMPONENTS, self._cluster.components, body, [*finalizers, FINALIZER]
             )
@@ -106,8 +110,10 @@ class ComponentReconciler:
     async def _write(self, body: JsonObject, verdict: Verdict) -> None:
         old = StackComponentStatus.model_validate(body.get("status") or {})
         metadata, now = body["metadata"], datetime.now(UTC)
+        users = self._users(body)
+        held = _held_by(users) if metadata.get("deletionTimestamp") else None
         conditions = set_condition(
-            [condition for condition in old.conditions if condition.type != IN_USE],
+            [condition for condition in old.conditions if held or condition.type != IN_USE],
             READY,
             status="True" if verdict.ready else "False",
             reason=verdict.reason,
@@ -115,8 +121,17 @@ class ComponentReconciler:
             generation=metadata["generation"],
             now=timestamp(now),
         )
+        if held:
+            conditions = set_condition(
+                conditions,
+                IN_USE,
+                status="True",
+                reason=USED,
+                message=held,
+                generation=metadata["generation"],
+                now=timestamp(now),
+            )
         type_, flavor = _type_and_flavor(body)
-        users = users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
         changed = (
             tuple(conditions) != old.conditions or verdict.endpoint != old.endpoint or users != (old.used_by or ())
         )
@@ -131,39 +146,28 @@ class ComponentReconciler:
             used_by=users or None,
         )
         written = await self._cluster.write_status(STACK_COMPONENTS, self._cluster.components, body, new.to_json())
+        if written is None:
+            return
         before = find_condition(old.conditions, READY)
-        if written is not None and (before is None or (before.reason, before.status) != _state(verdict)):
+        if before is None or (before.reason, before.status) != _state(verdict):
             kind = "Normal" if verdict.ready else "Warning"
             await self._cluster.events.record(body, kind, verdict.reason, "Check", verdict.message)
+        if held and find_condition(old.conditions, IN_USE) is None:
+            await self._cluster.events.record(body, "Warning", USED, "Delete", held)
 
-    async def _release(self, key: Key, body: JsonObject) -> float | None:
-        """Let a component that is being deleted go, once no Stack names it."""
+    async def _release(self, key: Key, body: JsonObject) -> None:
+        """Let a component that is being deleted go, since no Stack names it."""
+        kept = [finalizer for finalizer in body["metadata"]["finalizers"] if finalizer != FINALIZER]
+        await self._cluster.set_finalizers(STACK_COMPONENTS, self._cluster.components, body, kept)
+        self._checks.pop(key, None)
+
+    def _users(self, body: JsonObject) -> tuple[str, ...]:
         metadata = body["metadata"]
-        finalizers = metadata.get("finalizers") or []
-        if FINALIZER not in finalizers:
-            return None
-        users = users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
-        if not users:
-            kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
-            await self._cluster.set_finalizers(STACK_COMPONENTS, self._cluster.components, body, kept)
-            self._checks.pop(key, None)
-            return None
-        old = StackComponentStatus.model_validate(body.get("status") or {})
-        message = f"Deletion waits for the Stacks that use it: {', '.join(users)}; change or delete them."
-        conditions = set_condition(
-            old.conditions,
-            IN_USE,
-            status="True",
-            reason="UsedByStacks",
-            message=message,
-            generation=metadata["generation"],
-            now=timestamp(datetime.now(UTC)),
-        )
-        new = old.model_copy(update={"conditions": tuple(conditions), "used_by": users})
-        await self._cluster.write_status(STACK_COMPONENTS, self._cluster.components, body, new.to_json())
-        if find_condition(old.conditions, IN_USE) is None:
-            await self._cluster.events.record(body, "Warning", "UsedByStacks", "Delete", message)
-        return None
+        return users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
+
+
+def _held_by(users: tuple[str, ...]) -> str:
+    return f"Deletion waits for the Stacks that use it: {', '.join(users)}; change or delete them."
 
 
 def _type_and_flavor(body: JsonObject) -> tuple[str | None, str | None]:

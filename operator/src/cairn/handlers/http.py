@@ -27,5 +27,5 @@ def application(operator: Operator) -> web.Application:
     return app
 
 
-def _answer(good: bool, problem: str) -> web.Response:  # noqa: FBT001 - two words say it
+def _answer(good: bool, problem: str) -> web.Response:
     return web.Response(text="ok" if good else problem, status=200 if good else 503)

@@ -17,6 +17,10 @@ from cairn.runs.references import unescaped
 
 Containers = Mapping[str, JsonObject]
 
+SIGKILL_CODE = 137
+KILLED = " It was killed, most often for want of memory; raise resources.limits.memory."
+"""What to do about that code: a container runtime may miss that it was the kernel that killed for memory."""
+
 _NOT_JSON = (ValueError, RecursionError)
 """What `json.loads` raises; the latter for a few thousand brackets."""
 
@@ -75,7 +79,7 @@ class _View:
     whole_messages: bool
     logs: Mapping[str, str]
 
-    def seen(self, phase: Phase, **fields: Any) -> AttemptObservation:  # noqa: ANN401 - fields of the observation
+    def seen(self, phase: Phase, **fields: Any) -> AttemptObservation:
         return AttemptObservation(
             step=self.step.name,
             number=self.number,
@@ -213,8 +217,8 @@ def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
 
 def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
     code = int(ended["exitCode"])
-    kubernetes_reason = ended.get("reason")
-    reason = kubernetes_reason if kubernetes_reason not in {None, "Error", "Completed"} else "ExitCode"
+    kubernetes_reason = str(ended.get("reason") or "")
+    reason = "ExitCode" if kubernetes_reason in {"", "Error", "Completed"} else kubernetes_reason
     log = view.logs.get(view.step.name)
     text = str(ended.get("message") or "")
     is_log = not results_of(view.step) or not _is_json_object(text)
@@ -222,7 +226,7 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
         return view.seen(Phase.RUNNING, started=ended.get("startedAt"), wants_log_of=view.step.name)
     messages = {
         "OOMKilled": f"Step {view.step.name} used more memory than its limit and was killed; raise resources.limits.memory.",
-        "ExitCode": f"Step {view.step.name} ended with exit code {code}.",
+        "ExitCode": f"Step {view.step.name} ended with exit code {code}.{KILLED if code == SIGKILL_CODE else ''}",
     }
     return view.seen(
         Phase.FAILED,

@@ -174,11 +174,11 @@ def _chain(
     outputs, results = outputs_of(step), results_of(step)
     publishes = bool(outputs) or (bool(results) and not plain)
     if fetched:
-        plan = {
+        wanted: JsonObject = {
             "store": context.stack.artifact_store.access.settings,
             "artifacts": [_fetch_item(context, step, source) for source in fetched],
         }
-        yield _transfer(context, naming.fetch_container(index, count), "fetch", plan, template)
+        yield _transfer(context, naming.fetch_container(index, count), "fetch", wanted, template)
     yield _step_container(context, attempt, template, attempts=attempts[: index + 1], plain=plain)
     if publishes:
         items = [
@@ -190,7 +190,7 @@ def _chain(
             }
             for output in outputs
         ]
-        plan = {"store": context.stack.artifact_store.access.settings, "artifacts": items}
+        plan: JsonObject = {"store": context.stack.artifact_store.access.settings, "artifacts": items}
         if results and not plain:
             plan["resultsPath"] = f"{WORK}/results/{step.name}/{basename(RESULTS_FILE)}"
         yield _transfer(context, naming.publish_container(index, count), "publish", plan, template)
@@ -329,4 +329,4 @@ def _volumes(templates: Sequence[PodTemplate]) -> list[JsonObject]:
 
 def _without_empty(value: JsonObject) -> JsonObject:
     """Return the object without absent fields and empty lists; an empty object may mean something and stays."""
-    return {key: item for key, item in value.items() if item is not None and item != [] and item != ()}
+    return {key: item for key, item in value.items() if item is not None and item not in ([], ())}

@@ -33,7 +33,7 @@ _KEYS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
 _REPLACED = frozenset({"affinity", "topologySpreadConstraints"})
 
 
-def _combine(field: str, old: Any, new: Any) -> Any:  # noqa: ANN401 - any JSON
+def _combine(field: str, old: Any, new: Any) -> Any:
     if old is None or field in _REPLACED:
         return new
     if field in _KEYS:

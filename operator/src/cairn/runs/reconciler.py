@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ from cairn.runs.references import Values
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import record, refused, waiting
-from cairn.runs.validation import problems_of
+from cairn.runs.validation import Problem, problems_of
 from cairn.stacks.resolution import UsableStack
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class RunReconciler:
 
     async def _problem_of(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what is wrong with the run as a whole, or None."""
-        problems = problems_of(spec, stack)
+        problems: Sequence[Problem] = problems_of(spec, stack)
         if problems:
             more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
             return f"{problems[0]}{more}"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cairn.api.base import JsonObject
+from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.conditions import find_condition, set_condition
 from cairn.api.stack import StackSpec, StackStatus
 from cairn.api.time import timestamp
@@ -14,7 +14,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR
-from cairn.components.reconciler import FINALIZER, READY
+from cairn.components.reconciler import READY
 from cairn.components.registry import first_problem
 from cairn.stacks.resolution import Resolution, default_stack, is_default, resolve
 

@@ -124,7 +124,12 @@ def _component(type_: str, name: str, body: JsonObject | None) -> tuple[Componen
     if flavor.type != type_:
         return status("WrongType", f"it is of type {flavor.type}; name one of type {type_}", flavor=flavor.flavor), None
     ready = next((item for item in (body.get("status") or {}).get("conditions", []) if item["type"] == "Ready"), None)
-    if ready is None or ready.get("observedGeneration") != body["metadata"].get("generation"):
+    metadata = body["metadata"]
+    # a deletion raises the generation, without a change of the spec
+    outdated = (
+        not metadata.get("deletionTimestamp") and ready and ready.get("observedGeneration") != metadata["generation"]
+    )
+    if ready is None or outdated:
         return status("NotChecked", "it has not been checked yet", flavor=flavor.flavor), None
     is_ready = ready["status"] == "True"
     return status(ready["reason"], ready["message"], ready=is_ready, flavor=flavor.flavor), flavor

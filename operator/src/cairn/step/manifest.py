@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 SUFFIX: Final = ".manifest.json"
-SIZE_LIMIT: Final = 64 * 1024 * 1024
+SIZE_LIMIT: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

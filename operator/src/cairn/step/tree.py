@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cairn.step.plan import Output
 
-FILE_LIMIT: Final = 100_000
+FILE_LIMIT: Final = 50_000
 LINK_LIMIT: Final = 40
 
 
@@ -117,7 +117,7 @@ class _Survey:
 
     def _enter(self, directory: _Directory) -> Iterator[_Directory]:
         try:
-            names = os.listdir(directory.source)  # noqa: PTH208  # names, not 100,000 Path objects
+            names = os.listdir(directory.source)  # noqa: PTH208  # names, not as many Path objects
         except OSError as error:
             raise of_output(error, self._output.name, self._shown(directory.relative)) from error
         if not names and directory.relative:

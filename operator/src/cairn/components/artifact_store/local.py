@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
@@ -40,15 +39,15 @@ class ClaimTemplate(Model):
     """The claim that Cairn makes."""
 
     storage_class_name: ObjectName | None = Field(
-        None, description="StorageClass of the claim. Left out: the cluster's default. Immutable."
+        default=None, description="StorageClass of the claim. Left out: the cluster's default. Immutable."
     )
     size: Quantity = Field(
-        "10Gi",
+        default="10Gi",
         description="Size of the claim. A larger one is asked for at once, where the StorageClass lets claims grow; a "
         "smaller one has no effect.",
     )
     access_mode: AccessMode = Field(
-        "ReadWriteOnce",
+        default="ReadWriteOnce",
         description="Who may use the claim at the same time: ReadWriteOnce (pods of one node), ReadWriteMany (pods of "
         "all nodes) or ReadWriteOncePod (one pod). Immutable.",
     )
@@ -58,11 +57,11 @@ class LocalConfig(Model):
     """Keeps artifacts in a PersistentVolumeClaim of the cluster, for trying things out without a bucket."""
 
     existing_claim_name: ObjectName | None = Field(
-        None,
+        default=None,
         description="PersistentVolumeClaim to use. It is never changed. Left out: Cairn makes one, as `claim` says.",
     )
     claim: ClaimTemplate | None = Field(
-        None,
+        default=None,
         description="The claim that Cairn makes, named `cairn-<component>`. It outlives the component, and the "
         "artifacts with it. Left out: one with the defaults.",
     )
@@ -92,10 +91,6 @@ class Local(ArtifactStore[LocalConfig]):
     flavor = "local"
     config_model = LocalConfig
 
-    def __init__(self, namespace: str, name: str, config: LocalConfig) -> None:
-        super().__init__(namespace, name, config)
-        self._found_modes: Sequence[str] = ()
-
     @property
     def claim_name(self) -> str:
         """Name of the claim, whoever made it."""
@@ -108,10 +103,8 @@ class Local(ArtifactStore[LocalConfig]):
 
     @property
     def node_local(self) -> bool:
-        """Whether the claim is for pods of one node; one that Cairn did not make is, until a check reads otherwise."""
-        if self.config.existing_claim_name is not None:
-            return "ReadWriteMany" not in self._found_modes
-        return self.template.access_mode != "ReadWriteMany"
+        """Whether the claim is for pods of one node. One that Cairn did not make is taken for one that all can use."""
+        return self.config.existing_claim_name is None and self.template.access_mode != "ReadWriteMany"
 
     def uri(self, key: str) -> str:
         """Return the URI of a key."""
@@ -140,7 +133,6 @@ class Local(ArtifactStore[LocalConfig]):
             return stop.verdict
         if problem is not None:
             return problem
-        self._found_modes = claim["spec"].get("accessModes") or ()
         return judge(claim, await _storage_class(kubernetes, claim))
 
     def manifest(self) -> JsonObject:
@@ -169,7 +161,8 @@ class Local(ArtifactStore[LocalConfig]):
         except AlreadyExistsError:
             return await kubernetes.get(CLAIMS, self.namespace, self.claim_name)
         except (InvalidError, ForbiddenError) as error:
-            message = f"PersistentVolumeClaim {where} is refused: {error.message.rstrip('.')}; correct claim or what refuses it."
+            found = f"PersistentVolumeClaim {where} is refused: {error.message.rstrip('.')}"
+            message = f"{found}; correct claim or what refuses it."
             raise _StoppedError("ClaimRefused", message) from error
 
     async def _grown(self, kubernetes: Kubernetes, claim: JsonObject) -> JsonObject:

@@ -98,35 +98,35 @@ class S3Config(Model):
 
     bucket: BucketName = Field(description="Name of the bucket. It must exist unless `createBucket` is true.")
     prefix: KeyPrefix = Field(
-        "",
+        default="",
         description="Key prefix that everything is kept under, without a slash at either end. Empty: the whole bucket.",
     )
     endpoint: Endpoint | None = Field(
-        None,
+        default=None,
         description="Address of the server for pods, such as `http://s3.storage.svc:9000`. Left out: Amazon S3.",
     )
     region: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)] = Field(
-        "us-east-1", description="Region of the bucket. Most servers other than Amazon's accept the default."
+        default="us-east-1", description="Region of the bucket. Most servers other than Amazon's accept the default."
     )
     addressing_style: Literal["Auto", "Path", "Virtual"] = Field(
-        "Auto",
+        default="Auto",
         description="Where the bucket's name goes in a URL. Path: `https://host/bucket`. Virtual: "
         "`https://bucket.host`. Auto: Path where an `endpoint` is set or the bucket's name has a dot, else Virtual.",
     )
     create_bucket: bool = Field(
-        False, description="Whether to create the bucket if it does not exist. It is never deleted."
+        default=False, description="Whether to create the bucket if it does not exist. It is never deleted."
     )
     credentials_secret_ref: LocalSecretRef | None = Field(
-        None,
+        default=None,
         description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and, for temporary credentials, "
         "AWS_SESSION_TOKEN. Left out: pods use the identity of their ServiceAccount.",
     )
     ca_secret_ref: SecretKeyRef | None = Field(
-        None,
+        default=None,
         description="Secret and key with the endpoint's certificate authority, in PEM form. Left out: the public ones.",
     )
     service_account_name: ObjectName | None = Field(
-        None,
+        default=None,
         description="ServiceAccount whose cloud identity (IRSA, EKS Pod Identity, workload identity) opens the "
         "bucket, for the pods that move artifacts.",
     )

@@ -16,9 +16,9 @@ class KubernetesConfig(Model):
     """Runs each step as a Job of its own, as soon as the steps that it needs have succeeded."""
 
     max_parallel_steps: Annotated[int, Field(ge=1, le=1000)] = Field(
-        50, description="How many steps of one run may run at the same time."
+        default=50, description="How many steps of one run may run at the same time."
     )
-    pod_template: PodTemplate | None = Field(None, description="Additions to every step's pod.")
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to every step's pod.")
 
 
 class KubernetesJobs(Orchestrator[KubernetesConfig]):

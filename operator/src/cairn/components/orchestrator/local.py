@@ -13,9 +13,9 @@ from cairn.components.base import Orchestrator, Verdict
 class LocalConfig(Model):
     """Runs all steps in one pod, one after another, on one shared volume. Good for laptops and small runs."""
 
-    pod_template: PodTemplate | None = Field(None, description="Additions to the pod.")
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod.")
     workspace_size: Quantity = Field(
-        "10Gi",
+        default="10Gi",
         description="Size limit of the volume that the steps of a run share; a run that exceeds it is evicted.",
     )
 

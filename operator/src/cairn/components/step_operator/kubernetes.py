@@ -14,10 +14,10 @@ class KubernetesConfig(Model):
     """Runs the steps that ask for it in pods with these settings, such as on nodes with a GPU."""
 
     pod_template: PodTemplate | None = Field(
-        None, description="Additions to the pod of a step that asks for this step operator."
+        default=None, description="Additions to the pod of a step that asks for this step operator."
     )
     resources: ResourceRequirements | None = Field(
-        None, description="CPU, memory and devices of such a step's container, where the step gives none."
+        default=None, description="CPU, memory and devices of such a step's container, where the step gives none."
     )
 
 

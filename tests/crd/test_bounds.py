@@ -1,0 +1,61 @@
+"""Every bound of every field: what just meets it is accepted, what just does not is refused and the field is named.
+
+The objects are made from the complete ones in `valid/` and the schemas, so a new field is tested as soon as a complete
+object has it; and one has it, or `test_the_complete_objects_have_every_field` fails. Each object is put to the models
+too, which must agree with the schemas that were made of them.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from cairn.api.base import JsonObject
+
+from .api_server import ApiServer
+from .manifests import SPECS, complete, crds
+from .schema import Law, laws, nodes, places, spec_schema
+
+
+def every_law() -> list[object]:
+    return [
+        pytest.param(law, id=f"{crd['spec']['names']['singular']}:{place.name}:{law.name}")
+        for crd in crds()
+        for place in places(crd, complete()).values()
+        for law in laws(place)
+    ]
+
+
+@pytest.mark.parametrize("law", every_law())
+def test_bound(law: Law, api_server: ApiServer) -> None:
+    for manifest in law.accepted:
+        answer = api_server.dry_run(manifest)
+
+        assert not answer.refused, answer
+        assert model_accepts(manifest)
+
+    for manifest in law.refused:
+        answer = api_server.dry_run(manifest)
+
+        assert answer.refused, answer
+        assert answer.names(law.field, law.words), f"expected {law.field}: {law.words}, but was {answer}"
+        # that no two items have the same key is the API server's business alone
+        assert law.name == "unique" or not model_accepts(manifest)
+
+
+@pytest.mark.parametrize("crd", crds(), ids=lambda crd: crd["spec"]["names"]["singular"])
+def test_the_complete_objects_have_every_field(crd: JsonObject) -> None:
+    fields = {name for name, _ in nodes(spec_schema(crd), "spec")}
+
+    assert fields - set(places(crd, complete())) == set()
+
+
+def model_accepts(manifest: JsonObject) -> bool:
+    """Return whether the model takes the object as the API server would: from JSON, a number being no text."""
+    try:
+        SPECS[manifest["kind"]].model_validate_json(json.dumps(manifest["spec"]), strict=True)
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, Kubernetes
+from cairn.components import reconciler as module
+from cairn.components.artifact_store.s3 import S3
+from cairn.components.base import Verdict
+from cairn.components.reconciler import ComponentReconciler
+from tests.unit.builders import BUCKET_SPEC, NOW, component_body, stack_body
+from tests.unit.fake_kubernetes import World
+
+FINALIZER = "cairn.dev/finalizer"
+GOOD = Verdict.usable("It works.", "https://s3.example.com")
+BAD = Verdict.failed("BucketNotFound", "There is no bucket; create it.")
+
+
+class ComponentWorld(World):
+    """A cluster in which the bucket's checks find what the test says, and time passes when the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verdict = GOOD
+        self.checks = 0
+        self.seconds = 1000.0
+        self.reconciler = ComponentReconciler(self.cluster, interval=300, retry_interval=10)
+
+    async def check(self, _: Kubernetes) -> Verdict:
+        self.checks += 1
+        return self.verdict
+
+    async def reconcile(self, name: str = "bucket") -> float | None:
+        self.see()
+        return await self.reconciler.reconcile(("ml", name))
+
+    def ready(self) -> tuple[str, str]:
+        condition = self.condition(STACK_COMPONENTS, "bucket", "Ready")
+        return condition["status"], condition["reason"]
+
+    @property
+    def status(self) -> JsonObject:
+        return self.kubernetes.one(STACK_COMPONENTS, "bucket")["status"]
+
+    def secret(self, version: str) -> None:
+        metadata = {"namespace": "ml", "name": "s3-credentials", "annotations": {"version": version}}
+        self.apply(SECRETS, {"metadata": metadata})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> ComponentWorld:
+    world = ComponentWorld()
+    monkeypatch.setattr(S3, "check", lambda _self, kubernetes: world.check(kubernetes))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.seconds))
+    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
+    world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
+    return world
+
+
+async def test_a_component_says_what_its_check_found(world: ComponentWorld):
+    await world.reconcile()
+
+    assert world.ready() == ("True", "Checked")
+    status = world.status
+    assert (status["type"], status["flavor"], status["endpoint"]) == ("artifactStore", "s3", "https://s3.example.com")
+    assert status["observedGeneration"] == 1
+    assert "lastCheckedTime" in status
+    assert world.events() == [("Normal", "Checked")]
+
+
+async def test_a_failure_is_told_with_its_reason(world: ComponentWorld):
+    world.verdict = BAD
+
+    await world.reconcile()
+
+    assert world.ready() == ("False", "BucketNotFound")
+    assert world.events() == [("Warning", "BucketNotFound")]
+
+
+class TestWhenItIsChecked:
+    async def test_not_before_the_next_check_is_due(self, world: ComponentWorld):
+        assert await world.reconcile() == 300
+        world.seconds += 299
+        assert await world.reconcile() == 1
+
+        assert world.checks == 1
+
+    async def test_when_the_next_check_is_due(self, world: ComponentWorld):
+        await world.reconcile()
+        world.seconds += 300
+
+        await world.reconcile()
+
+        assert world.checks == 2
+
+    async def test_sooner_where_it_is_not_ready(self, world: ComponentWorld):
+        world.verdict = BAD
+
+        assert await world.reconcile() == 10
+
+    async def test_at_once_when_the_spec_changes(self, world: ComponentWorld):
+        await world.reconcile()
+        world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, generation=2))
+
+        await world.reconcile()
+
+        assert world.checks == 2
+        assert world.status["observedGeneration"] == 2
+
+    async def test_at_once_when_a_secret_that_it_names_appears_or_is_rotated(self, world: ComponentWorld):
+        await world.reconcile()
+        world.secret("1")
+        await world.reconcile()
+        world.secret("2")
+        await world.reconcile()
+
+        assert world.checks == 3
+
+    async def test_not_when_its_own_status_or_its_labels_change(self, world: ComponentWorld):
+        await world.reconcile()
+        world.apply(
+            STACK_COMPONENTS, {**component_body("bucket", BUCKET_SPEC, labels={"a": "b"}), "status": world.status}
+        )
+
+        await world.reconcile()
+
+        assert world.checks == 1
+
+    async def test_anew_where_it_was_deleted_and_made_again(self, world: ComponentWorld):
+        await world.reconcile()
+        world.kubernetes.remove(STACK_COMPONENTS, "ml", "bucket")
+        await world.reconcile()
+        world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
+
+        await world.reconcile()
+
+        assert world.checks == 2
+
+
+async def test_a_check_that_finds_the_same_is_not_written_again(world: ComponentWorld):
+    await world.reconcile()
+    written = world.kubernetes.requests["patch-status stackcomponents"]
+    world.seconds += 300
+
+    await world.reconcile()
+
+    assert world.checks == 2
+    assert world.kubernetes.requests["patch-status stackcomponents"] == written
+    assert len(world.events()) == 1
+
+
+def test_it_knows_which_secrets_it_uses(world: ComponentWorld):
+    assert world.reconciler.uses_secret(("ml", "bucket"), "s3-credentials")
+    assert not world.reconciler.uses_secret(("ml", "bucket"), "other")
+    assert not world.reconciler.uses_secret(("ml", "gone"), "s3-credentials")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"artifactStore": {"tape": {}}}, "UnknownFlavor"),
+        ({}, "UnknownFlavor"),
+        ({"artifactStore": {"s3": {"bucket": "ml-artifacts", "colour": "green"}}}, "InvalidSpec"),
+    ],
+)
+async def test_a_spec_that_this_version_does_not_understand(world: ComponentWorld, spec: JsonObject, reason: str):
+    world.apply(STACK_COMPONENTS, component_body("bucket", spec))
+
+    await world.reconcile()
+
+    assert world.ready() == ("False", reason)
+    assert world.checks == 0
+
+
+class TestUse:
+    async def test_a_component_names_the_stacks_that_use_it(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        world.apply(STACKS, stack_body("alpha"))
+        world.apply(STACKS, stack_body("other", store="elsewhere"))
+
+        await world.reconcile()
+
+        assert world.status["usedBy"] == ["alpha", "production"]
+
+    async def test_a_component_that_no_stack_uses_any_more_names_none(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        await world.reconcile()
+        world.kubernetes.remove(STACKS, "ml", "production")
+
+        await world.reconcile()
+
+        assert "usedBy" not in world.status
+
+
+class TestDeletion:
+    def deleted(self, world: ComponentWorld) -> None:
+        world.apply(
+            STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, finalizers=[FINALIZER], deletionTimestamp=NOW)
+        )
+
+    async def test_a_component_gets_a_finalizer_first(self, world: ComponentWorld):
+        await world.reconcile()
+
+        assert world.kubernetes.one(STACK_COMPONENTS, "bucket")["metadata"]["finalizers"] == [FINALIZER]
+
+    async def test_a_component_that_no_stack_uses_goes(self, world: ComponentWorld):
+        self.deleted(world)
+
+        await world.reconcile()
+
+        assert world.kubernetes.all(STACK_COMPONENTS) == []
+        assert world.checks == 0
+
+    async def test_a_component_waits_for_the_stacks_that_use_it_and_names_them(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        self.deleted(world)
+
+        await world.reconcile()
+
+        condition = world.condition(STACK_COMPONENTS, "bucket", "InUse")
+        assert condition["message"] == (
+            "Deletion waits for the Stacks that use it: production; change or delete them."
+        )
+        assert world.events() == [("Warning", "UsedByStacks")]
+
+    async def test_a_component_that_waits_is_told_of_once(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        self.deleted(world)
+        await world.reconcile()
+        before = world.kubernetes.requests.copy()
+
+        await world.reconcile()
+
+        assert world.kubernetes.requests == before
+
+    async def test_a_component_goes_with_the_last_stack_that_uses_it(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        self.deleted(world)
+        await world.reconcile()
+        world.kubernetes.remove(STACKS, "ml", "production")
+
+        await world.reconcile()
+
+        assert world.kubernetes.all(STACK_COMPONENTS) == []
