@@ -10,15 +10,19 @@ base_image() {
   key=$({ declare -f "$recipe"; cat "$CA_BUNDLE" 2>/dev/null; } | sha256sum | cut -c1-12)
   archive=$(image_archive "$image-$key")
   if image_present "$image"; then
-    case $(stand_in_key "$image") in '' | "$key") return ;; esac
+    case $(stand_in_key "$image") in
+    '') return ;;
+    "$key") ;;
+    *) docker rmi -f "$image" >/dev/null ;;
+    esac
   fi
-  if [ -e "$archive" ]; then
-    step "load $image" docker load -i "$archive"
-  elif ! docker pull "$image"; then
+  if ! image_present "$image" && [ ! -e "$archive" ]; then
+    if docker pull "$image"; then return; fi
+    say "$image cannot be pulled; making a stand-in."
     need_packages mmdebstrap
     step "make a stand-in for $image" "$recipe" "$image" "$key"
-    once "$archive" save_image "$image"
   fi
+  keep_image "$image" "$archive"
 }
 
 # Empty for an image that was pulled

@@ -69,7 +69,7 @@ build() {
 
 # ---- to the cluster: into kind's nodes, or by the registry that IMAGE_REGISTRY names
 
-nodes() { docker ps -q --filter "label=io.x-k8s.kind.cluster=$CLUSTER_NAME"; }
+nodes() { docker ps -q --filter "label=io.x-k8s.kind.cluster=$KIND_CLUSTER_NAME"; }
 
 is_delivered() {
   local node reference=$1 found=1
@@ -86,7 +86,7 @@ deliver() {
   if [ -n "${IMAGE_REGISTRY:-}" ]; then
     step "push $1" docker push "$1"
   elif [ -n "$(nodes)" ]; then
-    step "load $1 into the nodes" kind load docker-image "$1" --name "$CLUSTER_NAME"
+    step "load $1 into the nodes" kind load docker-image "$1" --name "$KIND_CLUSTER_NAME"
   else
     die "this cluster's nodes are not in this Docker; set IMAGE_REGISTRY to a registry both can reach."
   fi

@@ -1,5 +1,5 @@
 # Sourced by the scripts beside it: where things are, how to speak, how to make a thing once.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # most of what is set here is read by those scripts
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -61,7 +61,7 @@ exclusively() {
   mkdir -p "$CACHE"
   exec 9>"$CACHE/lock"
   if ! flock -n 9; then
-    say "Another checkout is using $CACHE; waiting for it."
+    say "Another make is using $CACHE; waiting for it."
     flock 9
   fi
   rm -rf "$CACHE/tmp"
@@ -99,10 +99,14 @@ install_packages() {
   apt-get install -yq --no-install-recommends --no-upgrade "$@" 9>&-
 }
 
-# image_present REFERENCE: whether Docker has it
 image_present() { docker image inspect "$1" >/dev/null 2>&1; }
 
-# The URL of an archive of an image in the cache
 image_archive() { printf '%s/images/%s.tar' "$CACHE" "${1//[^a-zA-Z0-9.]/-}"; }
+
+# keep_image REFERENCE ARCHIVE: have an image both in Docker and in the cache, which outlives Docker's data
+keep_image() {
+  [ -e "$2" ] || step "save $1" once "$2" save_image "$1"
+  image_present "$1" || step "load $1" docker load -i "$2"
+}
 
 save_image() { docker save -o "$2" "$1"; }

@@ -6,20 +6,15 @@ find_node_image() {
   local built archive
   built=cairn/node:$(node_image_tag)
   archive=$(image_archive "$built")
-  for NODE_IMAGE in "$NODE_IMAGE_PUBLISHED" "$built"; do
-    if image_present "$NODE_IMAGE"; then return; fi
-  done
-  if [ ! -e "$archive" ]; then
-    if docker pull "$NODE_IMAGE_PUBLISHED"; then
-      NODE_IMAGE=$NODE_IMAGE_PUBLISHED
-      return
-    fi
-    say "$NODE_IMAGE_PUBLISHED cannot be pulled; making $built, which takes some ten minutes the first time."
+  NODE_IMAGE=$NODE_IMAGE_PUBLISHED
+  if image_present "$NODE_IMAGE"; then return; fi
+  if ! image_present "$built" && [ ! -e "$archive" ]; then
+    if docker pull "$NODE_IMAGE"; then return; fi
+    say "$NODE_IMAGE cannot be pulled; making $built, which takes some ten minutes the first time."
     "$HERE/node-image/build.sh" "$built"
-    step "save $built" once "$archive" save_image "$built"
-  else
-    step "load $built" docker load -i "$archive"
   fi
+  NODE_IMAGE=$built
+  keep_image "$built" "$archive"
 }
 
 # The recipe is the version.

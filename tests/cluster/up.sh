@@ -13,16 +13,19 @@ main() {
   fi
 }
 
-# The cluster that KUBECONFIG names: nothing is made but a way to reach it.
+# The cluster that KUBECONFIG names: nothing is made but a way to reach it, and Docker to build images with.
 use_current_cluster() {
   [ -n "${KUBECONFIG:-}" ] || die "CLUSTER=current means the cluster that KUBECONFIG names, but KUBECONFIG is not set."
   exclusively
+  use_docker
   use_tool helm
   command -v kubectl >/dev/null || die "CLUSTER=current needs kubectl; install it and run again."
   kubectl version >/dev/null || die "the cluster of KUBECONFIG=$KUBECONFIG does not answer."
+  CLUSTER_NAME=$(kubectl config current-context)
+  CLUSTER_NAME=${CLUSTER_NAME#kind-}
   mkdir -p "$STATE"
   write_env "$STATE/current.env"
-  say "Using the current cluster, $(kubectl config current-context)."
+  say "Using the current cluster, $CLUSTER_NAME."
 }
 
 use_kind_cluster() {
@@ -48,7 +51,7 @@ use_kind_cluster() {
 cluster_is_whole() {
   local nodes
   nodes=$(kind get nodes --name "$CLUSTER_NAME" 2>/dev/null)
-  [ "$(wc -w <<<"$nodes")" = 2 ] && [ -e "$STATE/audit/audit.log" ] || return 1
+  [ -e "$STATE/created" ] && [ "$(wc -w <<<"$nodes")" = 2 ] || return 1
   # shellcheck disable=SC2086
   docker start $nodes >/dev/null && kind export kubeconfig --name "$CLUSTER_NAME" -q || return 1
   await 30 kubectl get node || return 1
@@ -61,7 +64,7 @@ nodes_are_ready() {
 
 create_cluster() {
   kind delete cluster --name "$CLUSTER_NAME" -q
-  rm -rf "$STATE/audit"
+  rm -rf "$STATE/audit" "$STATE/created"
   mkdir -p "$STATE/audit"
   cp "$HERE/audit-policy.yaml" "$STATE/audit/policy.yaml"
   touch "$STATE/audit/audit.log"  # the API server, root in its container, keeps the owner and mode that it finds
@@ -69,6 +72,7 @@ create_cluster() {
   step "create cluster $CLUSTER_NAME" kind create cluster --name "$CLUSTER_NAME" --image "$NODE_IMAGE" \
     --config "$STATE/kind.yaml" --wait 180s
   step "wait for both nodes" nodes_are_ready
+  touch "$STATE/created"
 }
 
 kind_config() {
@@ -86,8 +90,9 @@ YAML
 # How recipes and people reach the cluster; with.sh reads it.
 write_env() {
   {
+    # shellcheck disable=SC2016
     printf 'export PATH=%q"$PATH" KUBECONFIG=%q\n' "$TOOL_PATH" "$KUBECONFIG"
-    printf 'export CLUSTER_NAME=%q\n' "$([ "${CLUSTER:-}" = current ] || echo "$CLUSTER_NAME")"
+    printf 'export KIND_CLUSTER_NAME=%q\n' "$CLUSTER_NAME"  # kind looks at it
     [ -z "${DOCKER_HOST:-}" ] || printf 'export DOCKER_HOST=%q\n' "$DOCKER_HOST"
     [ -z "${DOCKER_BUILDKIT:-}" ] || printf 'export DOCKER_BUILDKIT=%q\n' "$DOCKER_BUILDKIT"
   } >"$1.new"

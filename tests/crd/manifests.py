@@ -20,7 +20,7 @@ from cairn.kinds import kinds
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-CRDS = tuple(sorted((REPOSITORY / "crds").glob("*.yaml")))
+CRDS = tuple(sorted(path for path in (REPOSITORY / "crds").glob("*.yaml") if path.stem != "kustomization"))
 SPECS = {kind.kind: kind.spec for kind in kinds()}
 STATUSES = {kind.kind: kind.status for kind in kinds()}
 

@@ -116,7 +116,7 @@ def _places(place: Place) -> Iterator[Place]:
             elif "additionalProperties" in schema:
                 inner = schema["additionalProperties"]
                 yield from _places(Place(f"{place.name}{{}}", (*place.path, key), inner, manifest))
-    if isinstance(value, list):
+    if isinstance(value, list) and "items" in schema:
         for index in range(len(cast("list[Any]", value))):
             yield from _places(Place(f"{place.name}[]", (*place.path, index), schema["items"], manifest))
 
@@ -137,8 +137,9 @@ def written(path: tuple[Part, ...]) -> str:
 
 
 def _of_type(place: Place, field: str) -> Iterator[Law]:
-    type_ = INT_OR_STRING if place.schema.get(INT_OR_STRING) else place.schema["type"]
-    yield Law("type", field, "must be of type", refused=tuple(place.having(value) for value in WRONG[type_]))
+    type_ = INT_OR_STRING if place.schema.get(INT_OR_STRING) else place.schema.get("type")
+    if type_:
+        yield Law("type", field, "must be of type", refused=tuple(place.having(value) for value in WRONG[type_]))
     if "enum" in place.schema:
         options: list[str] = place.schema["enum"]
         yield Law(

@@ -53,9 +53,11 @@ def test_the_complete_objects_have_every_field(crd: JsonObject) -> None:
 
 
 def model_accepts(manifest: JsonObject) -> bool:
-    """Return whether the model takes the object as the API server would: from JSON, a number being no text."""
+    """Return whether the model takes the object as the API server would: a number is no text, snake_case no name."""
     try:
-        SPECS[manifest["kind"]].model_validate_json(json.dumps(manifest["spec"]), strict=True)
+        SPECS[manifest["kind"]].model_validate_json(
+            json.dumps(manifest["spec"]), strict=True, by_alias=True, by_name=False
+        )
     except ValidationError:
         return False
     return True

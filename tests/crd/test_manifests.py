@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
 
 from .api_server import ApiServer
-from .conftest import Kubectl
-from .manifests import HERE, SPECS, Manifest, crds, manifests, samples
+from .manifests import SPECS, Manifest, crds, manifests, samples
 from .schema import nodes, spec_schema
 from .test_bounds import model_accepts
 
@@ -86,7 +84,8 @@ def test_sample(sample: JsonObject, api_server: ApiServer) -> None:
 def test_every_rule_has_a_manifest_that_it_refuses() -> None:
     refused = {manifest.message for folder in ("invalid", "immutable") for manifest in manifests(folder)}
 
-    assert MESSAGES - refused == set()
+    untested = {message for message in MESSAGES if not any(words in message for words in refused if words)}
+    assert untested == set()
 
 
 def test_every_field_of_a_run_but_suspend_is_immutable() -> None:

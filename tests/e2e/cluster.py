@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -158,7 +158,7 @@ class Cluster:
         self.kubectl("exec", step(found, name)["podName"], "--container", name, "--", "touch", "/tmp/go")
 
     @contextmanager
-    def temporary_namespace(self, name: str, labels: Mapping[str, str]) -> Iterator[Cluster]:
+    def temporary_namespace(self, name: str, labels: Mapping[str, str]) -> Generator[Cluster]:
         """Make a namespace and delete it afterwards, without waiting for the end of that."""
         meta = {"name": name, "labels": dict(labels)}
         self._resource("v1", "Namespace").create(body={"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
@@ -168,7 +168,13 @@ class Cluster:
             self._resource("v1", "Namespace").delete(name=name)
 
     def _kind(self, kind: str) -> Any:
-        versions = {"Job": "batch/v1", "Deployment": "apps/v1", "Event": "events.k8s.io/v1", "CronJob": "batch/v1"}
+        versions = {
+            "ClusterRole": "rbac.authorization.k8s.io/v1",
+            "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+            "Deployment": "apps/v1",
+            "Event": "events.k8s.io/v1",
+            "Job": "batch/v1",
+        }
         cairn = {"StackComponent", "Stack", "PipelineRun"}
         return self._resource("cairn.dev/v1alpha1" if kind in cairn else versions.get(kind, "v1"), kind)
 

@@ -11,7 +11,15 @@ from cluster import Cluster
 from manifests import component, s3, secret, stack
 from s3 import S3Server, s3_server
 
+LAST = ("test_permissions.py", "test_uninstall.py")
+"""Tests of what the others leave behind, and the end of the operator, in this order."""
+
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `LAST` last."""
+    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
 
 
 @pytest.fixture(scope="session")

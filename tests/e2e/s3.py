@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -116,12 +116,12 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(cluster: Cluster) -> Iterator[S3Server]:
+def s3_server(cluster: Cluster) -> Generator[S3Server]:
     """Start a server in the namespace and open a way to it from this machine."""
     host = f"s3.{cluster.namespace}.svc"
     ca = trustme.CA()
     certificate = ca.issue_cert(host)
-    keys = [secrets.token_hex(10) for _ in range(4)]
+    keys = secrets.token_hex(10), secrets.token_hex(10), secrets.token_hex(10), secrets.token_hex(10)
     account = {"access": keys[2], "secret": keys[3], "role": "user", "userID": 0, "groupID": 0, "projectID": 0}
     cluster.apply(
         {
@@ -206,7 +206,7 @@ def _deployment() -> dict[str, Any]:
 
 
 @contextmanager
-def _port_forward(namespace: str) -> Iterator[int]:
+def _port_forward(namespace: str) -> Generator[int]:
     command = ["kubectl", "port-forward", "--namespace", namespace, "service/s3", f":{HTTP_PORT}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -92,7 +92,9 @@ def kubernetes_stack(
     return UsableStack("production", jobs, store or s3_store(), by_name, pod_template, env, digest="sha256:stack")
 
 
-def local_stack(*, store: ArtifactStore[Any] | None = None, orchestrator: Mapping[str, Any] | None = None) -> UsableStack:
+def local_stack(
+    *, store: ArtifactStore[Any] | None = None, orchestrator: Mapping[str, Any] | None = None
+) -> UsableStack:
     """Return a stack that runs all steps in one pod."""
     one_pod = Local(NAMESPACE, "laptop", LocalConfig.model_validate(orchestrator or {}))
     return UsableStack("laptop", one_pod, store or s3_store(), {}, digest="sha256:stack")

@@ -25,6 +25,7 @@ from cairn.clients.kubernetes import (
     AlreadyExistsError,
     ApiError,
     ConflictError,
+    InvalidError,
     Kubernetes,
     NotFoundError,
     Resource,
@@ -52,7 +53,7 @@ class FakeKubernetes(Kubernetes):
         self._watches: list[tuple[str, asyncio.Queue[tuple[str, JsonObject] | ApiError | None]]] = []
 
     def add(self, resource: Resource, body: JsonObject) -> JsonObject:
-        """Apply an object as a user does: create it, or replace what is there."""
+        """Apply an object as a user does: create it, or replace what is there; a status stays unless one is given."""
         place = self._place(resource, body)
         old = self.objects.get(place)
         metadata = {
@@ -62,7 +63,9 @@ class FakeKubernetes(Kubernetes):
             **(old["metadata"] if old else {}),
             **body["metadata"],
         }
-        return self._store(resource, {**copy.deepcopy(body), "metadata": metadata}, "MODIFIED" if old else "ADDED")
+        kept = {"status": old["status"]} if old and old.get("status") else {}
+        applied = {**kept, **copy.deepcopy(body), "metadata": metadata}
+        return self._store(resource, applied, "MODIFIED" if old else "ADDED")
 
     def remove(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         """Let an object vanish."""
@@ -125,7 +128,10 @@ class FakeKubernetes(Kubernetes):
     ) -> JsonObject:
         self._ask("patch-status", resource, {"operations": operations})
         body = await self.get(resource, namespace, name)
-        patched: JsonObject = jsonpatch.apply_patch(body, operations)
+        try:
+            patched: JsonObject = jsonpatch.apply_patch(body, operations)
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+            raise InvalidError(422, "Invalid", str(error)) from error
         self._same_version(body, patched)
         return copy.deepcopy(self._store(resource, {**body, "status": patched.get("status")}, "MODIFIED"))
 
@@ -245,7 +251,7 @@ class World:
         written.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [(event["type"], event["reason"]) for event in written]
 
-    def condition(self, resource: Resource, name: str, type_: str) -> Any:  # noqa: ANN401 - any JSON
+    def condition(self, resource: Resource, name: str, type_: str) -> Any:
         """Return a condition of an object as the API server has it, or None."""
         status = self.kubernetes.one(resource, name).get("status") or {}
         return next((item for item in status.get("conditions", ()) if item["type"] == type_), None)

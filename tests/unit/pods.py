@@ -23,14 +23,21 @@ class PodStory:
                 "uid": f"uid-of-{name or metadata['name']}",
                 "creationTimestamp": EARLIER,
                 "ownerReferences": [
-                    {"kind": "Job", "name": metadata["name"], "uid": metadata.get("uid", "uid-of-job"), "controller": True}
+                    {
+                        "kind": "Job",
+                        "name": metadata["name"],
+                        "uid": metadata.get("uid", "uid-of-job"),
+                        "controller": True,
+                    }
                 ],
             },
             "spec": pod["spec"],
             "status": {"phase": "Pending", "conditions": []},
         }
         for kind in ("initContainers", "containers"):
-            states = [self._status(item["name"], {"waiting": {"reason": "PodInitializing"}}) for item in self._spec(kind)]
+            states = [
+                self._status(item["name"], {"waiting": {"reason": "PodInitializing"}}) for item in self._spec(kind)
+            ]
             if states:
                 self.body["status"][self._field(kind)] = states
 

@@ -15,7 +15,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         selector: Any = self._selector  # pyright: ignore[reportAttributeAccessIssue]
         select = selector.select
 
-        def at_once(timeout: float | None = None) -> Any:  # noqa: ANN401 - the selector's own type
+        def at_once(timeout: float | None = None) -> Any:
             events = select(0)
             if not events and timeout is None:
                 raise AssertionError("nothing will ever happen: every task waits, and no timer is set")

@@ -80,7 +80,7 @@ pause_build() {
 }
 
 # The images, with their tags, that this version's kubeadm wants to find
-wanted_images() { "$K8S/kubeadm" config images list --kubernetes-version "$VERSION"; }
+wanted_images() { "$K8S/kubeadm" config images list --kubernetes-version "$VERSION" 2>/dev/null; }
 
 image_tag() { wanted_images | sed -n "s|.*/$1:||p"; }
 

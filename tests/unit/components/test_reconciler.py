@@ -220,10 +220,16 @@ class TestDeletion:
         await world.reconcile()
 
         condition = world.condition(STACK_COMPONENTS, "bucket", "InUse")
-        assert condition["message"] == (
-            "Deletion waits for the Stacks that use it: production; change or delete them."
-        )
-        assert world.events() == [("Warning", "UsedByStacks")]
+        assert condition["message"] == ("Deletion waits for the Stacks that use it: production; change or delete them.")
+        assert ("Warning", "UsedByStacks") in world.events()
+
+    async def test_a_component_that_waits_to_go_is_still_checked(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        self.deleted(world)
+        world.verdict = BAD
+
+        assert await world.reconcile() == 10
+        assert world.ready() == ("False", "BucketNotFound")
 
     async def test_a_component_that_waits_is_told_of_once(self, world: ComponentWorld):
         world.apply(STACKS, stack_body("production"))

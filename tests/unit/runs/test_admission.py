@@ -83,7 +83,7 @@ async def test_a_refused_pod_is_asked_for_again(kubernetes: FakeKubernetes):
 
 async def test_a_step_is_judged_before_what_it_needs_exists(kubernetes: FakeKubernetes):
     bodies: list[JsonObject] = []
-    kubernetes.objections[DRY_RUN] = lambda body: bodies.append(body)
+    kubernetes.objections[DRY_RUN] = bodies.append
     load = step("load", outputs=outputs("data", results=["rows"]))
     train = step("train", inputs=inputs(data="load.data"), args=["$(steps.load.results.rows)"])
 

@@ -109,7 +109,9 @@ class TestSuccess:
     def test_where_artifacts_are_kept_is_read_from_the_pod_and_not_from_today_s_store(self):
         pod = full().all_end_well(cairn_publish=PUBLISHED)
         publish = pod.body["spec"]["containers"][0]
-        publish["env"][0]["value"] = publish["env"][0]["value"].replace("ml-artifacts/cairn", "ml-artifacts/old$$prefix")
+        publish["env"][0]["value"] = publish["env"][0]["value"].replace(
+            "ml-artifacts/cairn", "ml-artifacts/old$$prefix"
+        )
 
         assert observe_one(pod, FULL).artifacts["model"].uri.startswith("s3://ml-artifacts/old$prefix/")
 
@@ -128,8 +130,10 @@ class TestSuccess:
 
     def test_results_of_a_step_that_shares_its_pod_are_what_publish_read(self):
         steps = [SCORED, step("report")]
-        pod = PodStory(job_of(*steps)).ends("train").ends(
-            "cairn-publish-0", message=json.dumps({"artifacts": {}, "results": '{"rmse": 1}'})
+        pod = (
+            PodStory(job_of(*steps))
+            .ends("train")
+            .ends("cairn-publish-0", message=json.dumps({"artifacts": {}, "results": '{"rmse": 1}'}))
         )
 
         assert observe(pod, steps)["train"].results == {"rmse": "1"}

@@ -177,9 +177,7 @@ class TestOutcome:
 
         planned = plan(run_spec(*CHAIN, step("free")), observed(*attempts), JOBS)
 
-        assert planned.outcome == Outcome(
-            "Unknown", "Running", "Step load failed: ExitCode; independent steps go on."
-        )
+        assert planned.outcome == Outcome("Unknown", "Running", "Step load failed: ExitCode; independent steps go on.")
 
     def test_running(self):
         planned = plan(run_spec(*CHAIN), observed(seen("load", Phase.RUNNING)), JOBS)
@@ -221,5 +219,3 @@ def test_a_finished_run_starts_nothing_whatever_is_seen():
 
     assert planned.launches == ()
     assert planned.outcome.reason == "Completed"
-
-

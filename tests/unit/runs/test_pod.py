@@ -181,7 +181,9 @@ class TestTransfers:
         assert mounts == ["/out/sub", "/out/sub/dir"]
 
     def test_two_steps_of_a_pod_never_share_a_directory(self):
-        chain = containers(pod_of(pod_context(local_stack()), step("a", outputs=outputs("x")), step("b", outputs=outputs("x"))))
+        chain = containers(
+            pod_of(pod_context(local_stack()), step("a", outputs=outputs("x")), step("b", outputs=outputs("x")))
+        )
 
         paths = [mount["subPath"] for name in ("a", "b") for mount in chain[name]["volumeMounts"]]
 
@@ -332,7 +334,9 @@ class TestTheStepsContainer:
         assert {"name": "DB", "valueFrom": source} in own(pod_of(pod_context(), mine))["env"]
 
     def test_a_result_of_another_step_is_filled_in(self):
-        report = step("only", args=["$(steps.train.results.rmse)"], env=[{"name": "R", "value": "$(steps.train.results.rmse)"}])
+        report = step(
+            "only", args=["$(steps.train.results.rmse)"], env=[{"name": "R", "value": "$(steps.train.results.rmse)"}]
+        )
 
         container = own(pod_of(pod_context(results={("train", "rmse"): "0.7$"}), report))
 
@@ -467,7 +471,9 @@ def test_a_chain_keeps_its_order_for_every_step():
 
     names = list(containers(pod_of(pod_context(local_stack()), *steps)))
 
-    assert names == [name for index in range(3) for name in (f"cairn-fetch-{index}", f"s{index}", f"cairn-publish-{index}")]
+    assert names == [
+        name for index in range(3) for name in (f"cairn-fetch-{index}", f"s{index}", f"cairn-publish-{index}")
+    ]
 
 
 def everything(pod: JsonObject) -> list[JsonObject]:

@@ -26,8 +26,10 @@ templates = st.builds(
     nodeSelector=st.none() | string_maps,
     env=st.none() | named(value=values),
     volumes=st.none() | named(hostPath=values),
-    tolerations=st.none() | st.lists(st.fixed_dictionaries({"key": keys}), max_size=3, unique_by=lambda item: item["key"]),
-    securityContext=st.none() | st.fixed_dictionaries({}, optional={"runAsUser": values, "seccompProfile": string_maps}),
+    tolerations=st.none()
+    | st.lists(st.fixed_dictionaries({"key": keys}), max_size=3, unique_by=lambda item: item["key"]),
+    securityContext=st.none()
+    | st.fixed_dictionaries({}, optional={"runAsUser": values, "seccompProfile": string_maps}),
     serviceAccountName=st.none() | keys,
 )
 
@@ -74,7 +76,12 @@ def test_the_later_level_wins_and_nothing_of_the_earlier_is_lost(low: PodTemplat
         ("envFrom", [{"secretRef": {"name": "a"}}], [{"secretRef": {"name": "b"}}], None),
         ("tolerations", [{"key": "gpu"}], [{"key": "spot"}], None),
         ("affinity", {"nodeAffinity": {"x": 1}}, {"podAffinity": {}}, {"podAffinity": {}}),
-        ("resources", {"limits": {"cpu": "1"}}, {"limits": {"memory": "1Gi"}}, {"limits": {"cpu": "1", "memory": "1Gi"}}),
+        (
+            "resources",
+            {"limits": {"cpu": "1"}},
+            {"limits": {"memory": "1Gi"}},
+            {"limits": {"cpu": "1", "memory": "1Gi"}},
+        ),
         ("automountServiceAccountToken", True, False, False),
         ("runtimeClassName", "gvisor", "kata", "kata"),
         (

@@ -98,7 +98,9 @@ names = st.sampled_from(["alpha", "path", "tricky"])
 
 
 @given(st.lists(st.one_of(texts.map(lambda text: (text, None)), names.map(lambda name: (None, name)))), st.data())
-def test_kubernetes_makes_the_values_out_of_what_is_replaced(parts: list[tuple[str | None, str | None]], data: st.DataObject):
+def test_kubernetes_makes_the_values_out_of_what_is_replaced(
+    parts: list[tuple[str | None, str | None]], data: st.DataObject
+):
     values = {name: data.draw(texts, label=name) for name in ("alpha", "path", "tricky")}
     written = "".join(literal(text) if text is not None else f"$(params.{name})" for text, name in parts)
     meant = "".join(text if text is not None else values[str(name)] for text, name in parts)

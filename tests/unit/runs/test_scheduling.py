@@ -39,9 +39,7 @@ class TestOneJobPerStep:
     ):
         spec = run_spec(*(step(name) for name in "abcd"), maxParallelSteps=run)
 
-        launches = OneJobPerStep(orchestrator).launches(
-            spec, states(a="Queued", b="Pending", c="Pending", d="Pending")
-        )
+        launches = OneJobPerStep(orchestrator).launches(spec, states(a="Queued", b="Pending", c="Pending", d="Pending"))
 
         assert len(launches) == started
 
@@ -54,7 +52,11 @@ class TestOneJobPerStep:
     def test_a_step_starts_only_when_what_it_needs_has_succeeded(self, state: str):
         spec = run_spec(step("a"), step("b", dependsOn=["a"]))
 
-        started = [attempt for launch in OneJobPerStep(9).launches(spec, states(a=state, b="Pending")) for attempt in launch.attempts]
+        started = [
+            attempt
+            for launch in OneJobPerStep(9).launches(spec, states(a=state, b="Pending"))
+            for attempt in launch.attempts
+        ]
 
         assert ("b", 1) not in started
 

@@ -61,7 +61,11 @@ def test_a_condition_s_time_moves_only_with_its_status():
 
 def test_steps_are_counted_by_state():
     status = record(
-        PipelineRunStatus(), planned(RUNNING, a="Succeeded", b="Running", c="Queued", d="Pending", e="Pending"), None, 1, NOW
+        PipelineRunStatus(),
+        planned(RUNNING, a="Succeeded", b="Running", c="Queued", d="Pending", e="Pending"),
+        None,
+        1,
+        NOW,
     )
 
     assert status.step_counts is not None

@@ -17,7 +17,11 @@ def env(name: str, value: str) -> list[dict[str, str]]:
 def test_a_good_run_has_no_problem():
     spec = run_spec(
         LOAD,
-        step("train", inputs=inputs(data="load.dataset"), args=["$(params.alpha)", "$(steps.load.results.rows)", "$(HOME)"]),
+        step(
+            "train",
+            inputs=inputs(data="load.dataset"),
+            args=["$(params.alpha)", "$(steps.load.results.rows)", "$(HOME)"],
+        ),
         step("gpu", stepOperatorRef={"name": "gpu"}),
         parameters=[{"name": "alpha", "value": "0.5"}],
         podTemplate=template(env=env("RUN", "$(run.name) $(params.alpha)")),

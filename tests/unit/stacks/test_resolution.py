@@ -86,7 +86,11 @@ def test_components_that_do_not_fit_together_cannot_be_used():
 
 
 def test_the_same_configuration_has_the_same_digest():
-    one, other, changed = resolved(spec()).stack, resolved(spec()).stack, resolved(spec(env=[{"name": "A", "value": "1"}])).stack
+    one, other, changed = (
+        resolved(spec()).stack,
+        resolved(spec()).stack,
+        resolved(spec(env=[{"name": "A", "value": "1"}])).stack,
+    )
 
     assert one is not None
     assert other is not None

@@ -86,8 +86,15 @@ def list_map(*keys: str) -> dict[str, JsonValue]:
 
 LIST_SET: dict[str, JsonValue] = {"x-kubernetes-list-type": "set"}
 LIST_ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
-OPAQUE: dict[str, JsonValue] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-"""The schema of a Kubernetes type that is too large to spell out; the API server checks it in a dry run."""
+OPAQUE: dict[str, JsonValue] = {
+    "type": "object",
+    "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True},
+}
+"""The schema of a Kubernetes type that is too large to spell out; the API server checks it in a dry run.
+
+It is a map of anything, not an object with unknown fields: CEL takes two such objects for equal that have as many fields
+under other names, so that an immutable `{emptyDir: {}}` could become a `{hostPath: …}`.
+"""
 
 IS_LABEL = consists_of(
     "-a-z0-9",
@@ -139,7 +146,7 @@ Quantity = Annotated[
             "maxLength": 32,
             **rules(
                 Rule(
-                    "type(self) == int ? self >= 0 : isQuantity(self)",
+                    "type(self) == int ? self >= 0 : isQuantity(self) && !self.startsWith('-')",
                     "must be a quantity that is not negative, such as 500m, 2, 1.5 or 10Gi",
                 )
             ),

@@ -7,7 +7,7 @@ schema; the operator has the API server check them by a dry run of the pod befor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -41,6 +41,15 @@ LabelValue = Annotated[
 LabelMap = Annotated[Mapping[str, LabelValue], Field(max_length=64)]
 AnnotationMap = Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
 Opaques = tuple[Opaque, ...]
+ValueSource = Annotated[
+    Mapping[str, Mapping[str, Any]],
+    Field(
+        json_schema_extra={
+            "type": "object",
+            "additionalProperties": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        }
+    ),
+]
 
 
 class EnvVar(Model):
@@ -58,7 +67,7 @@ class EnvVar(Model):
         "`$$(` is a literal `$(`.",
         max_length=32768,
     )
-    value_from: Opaque | None = Field(
+    value_from: ValueSource | None = Field(
         default=None,
         description="Where the value comes from instead: `secretKeyRef`, `configMapKeyRef`, `fieldRef` or "
         "`resourceFieldRef`, as in a Kubernetes container.",

@@ -9,7 +9,7 @@ from typing import Literal
 import aiohttp
 
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import EVENTS, ApiError, Kubernetes
+from cairn.clients.kubernetes import EVENTS, ApiError, ForbiddenError, Kubernetes
 
 logger = logging.getLogger(__name__)
 
@@ -56,4 +56,5 @@ class EventRecorder:
         try:
             await self._kubernetes.create(EVENTS, metadata["namespace"], event)
         except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-            logger.warning("An Event was lost: %s: %s", reason, error)
+            expected = isinstance(error, ForbiddenError) and "being terminated" in error.message
+            logger.log(logging.DEBUG if expected else logging.WARNING, "An Event was lost: %s: %s", reason, error)

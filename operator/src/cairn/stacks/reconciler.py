@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -49,12 +50,12 @@ class StackReconciler:
         return None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:
-        if body["metadata"].get("deletionTimestamp"):
-            some = ", ".join(active[:5])
-            return Resolution(
-                (), None, "Deleting", f"Deletion waits for {len(active)} active runs ({some}); delete them."
-            )
-        return resolve_stack(self._cluster, key, body)
+        resolution = resolve_stack(self._cluster, key, body)
+        if not body["metadata"].get("deletionTimestamp"):
+            return resolution
+        some = ", ".join(active[:5]) + (f" and {len(active) - 5} more" if len(active) > 5 else "")
+        message = f"Deletion waits for the runs that use it: {some}; let them end, or delete them."
+        return replace(resolution, stack=None, reason="Deleting", message=message)
 
     async def _write(self, body: JsonObject, resolution: Resolution, active: int) -> None:
         old = StackStatus.model_validate(body.get("status") or {})

@@ -1,0 +1,75 @@
+"""The operator may do what it does, and no more: its permissions are held against the audit log of the whole session.
+
+Runs after all other tests but the removal of the operator (see conftest.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from cluster import Body, Cluster
+
+AUDIT_LOG = Path(__file__).parents[2] / ".cluster" / "audit" / "audit.log"
+OPERATOR = "system:serviceaccount:cairn-system:cairn"
+
+Permission = tuple[str, str, str]
+"""API group, resource with subresource, verb."""
+
+NOT_SEEN_IN_EVERY_SESSION: Mapping[Permission, str] = {
+    ("batch", "jobs", "get"): "only where a Job of an attempt's name is there already, as after a crash at the right moment",
+    ("", "persistentvolumeclaims", "patch"): "only where a claim is to grow, which the demo's storage class does not allow",
+    ("", "serviceaccounts", "get"): "only where an s3 store names the ServiceAccount of a cloud identity",
+}
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[Body]:
+    """Every request of the operator since the cluster was made."""
+    if os.environ.get("CLUSTER") == "current":
+        pytest.skip("the audit log of a cluster that is not this checkout's own cannot be read")
+    with AUDIT_LOG.open() as lines:
+        events = (json.loads(line) for line in lines)
+        return [event for event in events if event["user"]["username"] == OPERATOR]
+
+
+def test_nothing_that_the_operator_asked_was_forbidden(requests: list[Body]) -> None:
+    assert requests, f"{AUDIT_LOG} holds no request by {OPERATOR}"
+    refused = [
+        f"{event['verb']} {event['requestURI']}"
+        for event in requests
+        if event["annotations"].get("authorization.k8s.io/decision") == "forbid"
+    ]
+    assert refused == []
+
+
+def test_no_permission_is_granted_and_never_used(cluster: Cluster, requests: list[Body]) -> None:
+    used = {_permission(event) for event in requests if "objectRef" in event}
+    granted = set(_granted(cluster))
+
+    assert granted, "no ClusterRole of the operator was found"
+    assert granted - used - set(NOT_SEEN_IN_EVERY_SESSION) == set()
+
+
+def _permission(event: Body) -> Permission:
+    reference = event["objectRef"]
+    subresource = f"/{reference['subresource']}" if reference.get("subresource") else ""
+    return reference.get("apiGroup", ""), f"{reference.get('resource', '')}{subresource}", event["verb"]
+
+
+def _granted(cluster: Cluster) -> Iterator[Permission]:
+    bound = {
+        binding["roleRef"]["name"]
+        for binding in cluster.list("ClusterRoleBinding")
+        for subject in binding.get("subjects") or ()
+        if (subject.get("namespace"), subject["name"]) == ("cairn-system", "cairn")
+    }
+    for role in cluster.list("ClusterRole"):
+        if role["metadata"]["name"] in bound:
+            for rule in role["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        yield from ((group, resource, verb) for verb in rule["verbs"])

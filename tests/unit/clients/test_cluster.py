@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import STACKS, ApiError, ConflictError
+from cairn.clients.store import key_of
+from tests.unit.builders import NOW, stack_body
+from tests.unit.fake_kubernetes import World
+
+PATCH = "patch-status stacks"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def stack(world: World, **status: object) -> JsonObject:
+    body = stack_body("production")
+    key = world.apply(STACKS, {**body, "status": status} if status else body)
+    known = world.cluster.stacks.get(key)
+    assert known is not None
+    return known
+
+
+async def write(world: World, body: JsonObject, status: JsonObject) -> JsonObject | None:
+    return await world.cluster.write_status(STACKS, world.cluster.stacks, body, status)
+
+
+class TestStatus:
+    async def test_the_first_status_is_written_whole(self, world: World):
+        written = await write(world, stack(world), {"activeRuns": 1})
+
+        assert written is not None
+        assert world.kubernetes.one(STACKS, "production")["status"] == {"activeRuns": 1}
+        assert world.cluster.stacks.get(key_of(written)) == written
+
+    async def test_only_the_difference_goes_over_the_wire(self, world: World):
+        sent: list[JsonObject] = []
+        world.kubernetes.objections[PATCH] = lambda body: sent.extend(body["operations"])
+
+        await write(world, stack(world, orchestrator="local", activeRuns=1), {"orchestrator": "local", "activeRuns": 2})
+
+        assert [operation["path"] for operation in sent] == ["/metadata/resourceVersion", "/status/activeRuns"]
+
+    async def test_the_same_status_is_not_written(self, world: World):
+        body = stack(world, activeRuns=1)
+
+        assert await write(world, body, {"activeRuns": 1}) is body
+        assert world.kubernetes.requests[PATCH] == 0
+
+    async def test_an_object_that_has_changed_since_it_was_read_is_not_overwritten(self, world: World):
+        body = stack(world, activeRuns=1)
+        world.kubernetes.add(STACKS, stack_body("production"))
+
+        with pytest.raises(ConflictError):
+            await write(world, body, {"activeRuns": 2})
+
+    async def test_an_object_that_is_gone_is_forgotten(self, world: World):
+        body = stack(world)
+        world.kubernetes.remove(STACKS, "ml", "production")
+
+        assert await write(world, body, {"activeRuns": 2}) is None
+        assert len(world.cluster.stacks) == 0
+
+
+async def test_finalizers_are_replaced(world: World):
+    written = await world.cluster.set_finalizers(STACKS, world.cluster.stacks, stack(world), ["a"])
+
+    assert written is not None
+    assert world.kubernetes.one(STACKS, "production")["metadata"]["finalizers"] == ["a"]
+
+
+async def test_finalizers_of_an_object_that_has_changed_are_left_alone(world: World):
+    body = stack(world)
+    world.kubernetes.add(STACKS, stack_body("production"))
+
+    with pytest.raises(ConflictError):
+        await world.cluster.set_finalizers(STACKS, world.cluster.stacks, body, [])
+
+
+async def test_runs_jobs_and_pods_are_found_by_what_they_belong_to(world: World):
+    run = {"metadata": {"namespace": "ml", "name": "wine-1"}, "status": {"stack": {"name": "production"}}}
+    job = {"metadata": {"namespace": "ml", "name": "x", "labels": {"cairn.dev/run": "wine-1"}}}
+    world.cluster.runs.put(run)
+    world.cluster.jobs.put(job)
+    world.cluster.pods.put(job)
+
+    assert world.cluster.runs.indexed("ml", "production") == [run]
+    assert world.cluster.jobs.indexed("ml", "wine-1") == world.cluster.pods.indexed("ml", "wine-1") == [job]
+
+
+class TestEvents:
+    async def record(self, world: World, body: JsonObject) -> None:
+        await world.cluster.events.record(body, "Warning", "BucketNotFound", "Check", "x" * 2000)
+
+    async def test_an_event_is_about_its_object_and_within_kubernetes_limits(self, world: World):
+        await self.record(world, stack(world))
+
+        (event,) = [body for place, body in world.kubernetes.objects.items() if place[0] == "events"]
+        assert (event["type"], event["reason"], event["action"]) == ("Warning", "BucketNotFound", "Check")
+        assert (event["regarding"]["kind"], event["regarding"]["name"]) == ("Stack", "production")
+        assert event["reportingController"] == "cairn.dev/operator"
+        assert len(event["note"]) == 1024
+        assert len(event["metadata"]["name"]) <= 253
+
+    async def test_an_object_with_the_longest_name_has_events_too(self, world: World):
+        body = stack(world)
+        await self.record(world, {**body, "metadata": {**body["metadata"], "name": "n" * 253}})
+
+        assert all(len(place[2]) <= 253 for place in world.kubernetes.objects)
+
+    async def test_an_event_that_cannot_be_written_holds_up_nothing(self, world: World):
+        world.kubernetes.objections["create events"] = lambda _: ApiError(403, "Forbidden", NOW)
+
+        await self.record(world, stack(world))
