@@ -74,7 +74,7 @@ nodes() { docker ps -q --filter "label=io.x-k8s.kind.cluster=$KIND_CLUSTER_NAME"
 is_delivered() {
   local node reference=$1 found=1
   [ -z "${IMAGE_REGISTRY:-}" ] || return 1
-  case $reference in localhost/*) ;; *) reference=docker.io/$reference ;; esac
+  case $reference in */*) reference=docker.io/$reference ;; *) reference=docker.io/library/$reference ;; esac
   for node in $(nodes); do
     [ -n "$(docker exec "$node" ctr -n k8s.io images ls -q "name==$reference")" ] || return 1
     found=0

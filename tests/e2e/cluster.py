@@ -155,7 +155,7 @@ class Cluster:
     def release(self, run: str, name: str, timeout: float = 120) -> None:
         """Let a step go on that waits for the file /tmp/go (`manifests.HOLD`)."""
         found = self.wait("PipelineRun", run, lambda body: states(body).get(name) == "Running", timeout)
-        self.kubectl("exec", step(found, name)["podName"], "--container", name, "--", "touch", "/tmp/go")
+        self.kubectl("exec", step(found, name)["podName"], "--container", name, "--", "touch", "/tmp/go")  # noqa: S108
 
     @contextmanager
     def temporary_namespace(self, name: str, labels: Mapping[str, str]) -> Generator[Cluster]:

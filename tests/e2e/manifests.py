@@ -70,3 +70,13 @@ def s3(bucket: str, endpoint: str, *, credentials: str = "s3-credentials", **fie
             }
         }
     }
+
+
+def claim(name: str) -> Body:
+    """Return a PersistentVolumeClaim that pods of one node can write to."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }

@@ -53,7 +53,7 @@ AROUND = [
     python("fine", "print('fine')"),
     python("independent", "print('fine')", dependsOn=["fine"]),
 ]
-STEPS = [*BROKEN, *AROUND]
+STEPS: list[Body] = [*BROKEN, *AROUND]
 WAITING = {
     "image": [
         python("before", "print('fine')"),

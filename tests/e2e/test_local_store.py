@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Body, Cluster, artifacts, condition, states
-from manifests import component, python, run, stack
+from manifests import claim, component, python, run, stack
 
 WITHIN = 15.0
 """Seconds after which a component and its Stack show what became of them."""
@@ -55,7 +55,7 @@ def test_artifacts_pass_between_steps(local: Cluster) -> None:
 def test_claim_outlives_the_component(local: Cluster) -> None:
     local.apply(component("store", {"artifactStore": {"local": {}}}))
     is_ready(local)
-    claim = local.get("PersistentVolumeClaim", "cairn-store") or {}
+    made = local.get("PersistentVolumeClaim", "cairn-store") or {}
 
     local.delete("Stack", "stack")
     local.delete("StackComponent", "store")
@@ -63,7 +63,7 @@ def test_claim_outlives_the_component(local: Cluster) -> None:
     local.wait_gone("StackComponent", "store", WITHIN)
 
     kept = local.get("PersistentVolumeClaim", "cairn-store") or {}
-    assert kept["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert kept["metadata"]["uid"] == made["metadata"]["uid"]
     assert "deletionTimestamp" not in kept["metadata"]
     local.apply(component("store", {"artifactStore": {"local": {}}}))
     local.wait_condition("StackComponent", "store", "Ready", status="True", timeout=WITHIN)
@@ -75,26 +75,12 @@ def test_missing_existing_claim(local: Cluster) -> None:
     message = is_broken(local, "ClaimNotFound")
     assert f"PersistentVolumeClaim {local.namespace}/mine does not exist; create it or correct" in message
 
-    local.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "mine"},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-        }
-    )
+    local.apply(claim("mine"))
     is_ready(local)
 
 
 def test_claim_of_somebody_else_s_in_the_place_of_its_own(local: Cluster) -> None:
-    local.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "cairn-store"},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-        }
-    )
+    local.apply(claim("cairn-store"))
     local.apply(component("store", {"artifactStore": {"local": {}}}))
 
     message = is_broken(local, "ClaimConflict")
@@ -106,8 +92,7 @@ def test_claim_of_somebody_else_s_in_the_place_of_its_own(local: Cluster) -> Non
 
 
 def test_unknown_storage_class(local: Cluster, class_name: str) -> None:
-    claim = {"storageClassName": class_name}
-    local.apply(component("store", {"artifactStore": {"local": {"claim": claim}}}))
+    local.apply(component("store", {"artifactStore": {"local": {"claim": {"storageClassName": class_name}}}}))
 
     message = is_broken(local, "StorageClassNotFound")
     assert f"PersistentVolumeClaim {local.namespace}/cairn-store needs StorageClass {class_name}" in message

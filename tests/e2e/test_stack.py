@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cluster import Body, Cluster, condition, states
-from manifests import HOLD, component, python, run, stack
+from manifests import HOLD, claim, component, python, run, stack
 
 WITHIN = 10.0
 """Seconds after which a Stack shows what became of its components."""
@@ -48,9 +48,14 @@ def test_component_that_comes_after_the_stack(namespace: Cluster) -> None:
 
     message = is_not_ready(namespace, "ComponentsNotReady", about="store", because="NotFound")
     assert "artifactStore store: there is no StackComponent store in this namespace; create it" in message
+    namespace.create(suspended("early", on="stack"))
+    namespace.wait_condition(
+        "PipelineRun", "early", "Succeeded", status="Unknown", reason="StackNotReady", timeout=WITHIN
+    )
 
     namespace.apply(component("store", STORE))
     is_ready(namespace)
+    namespace.wait_condition("PipelineRun", "early", "Succeeded", status="Unknown", reason="Suspended", timeout=WITHIN)
 
 
 def test_component_of_the_wrong_type(components: Cluster) -> None:
@@ -213,13 +218,3 @@ def suspended(name: str, on: str | None = None) -> Body:
 def existing(name: str) -> Body:
     """Return the spec of a store in a claim that is there."""
     return {"artifactStore": {"local": {"existingClaimName": name}}}
-
-
-def claim(name: str) -> Body:
-    """Return a PersistentVolumeClaim."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }

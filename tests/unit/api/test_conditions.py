@@ -7,7 +7,7 @@ from tests.unit.builders import EARLIER, LATER, NOW
 
 
 def ready(conditions: list[Condition], now: str, **fields: Any) -> list[Condition]:
-    values = {"status": "True", "reason": "Checked", "message": "It works.", "generation": 1, **fields}
+    values: dict[str, Any] = {"status": "True", "reason": "Checked", "message": "It works.", "generation": 1, **fields}
     return set_condition(conditions, "Ready", now=now, **values)
 
 

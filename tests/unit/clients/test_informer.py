@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ class Watched:
         return sorted(name_of(body) for body in self.store)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         task = asyncio.create_task(self.informer.run())
         await settle()
         yield
@@ -141,18 +141,16 @@ async def test_an_object_that_was_made_anew_during_a_gap_is_the_new_one(kubernet
     assert kept["metadata"]["uid"] == "new"
 
 
-async def test_what_the_operator_makes_while_a_list_is_under_way_is_not_forgotten(kubernetes: FakeKubernetes):
-    watched = Watched(kubernetes)
-
+async def test_what_the_operator_makes_while_a_list_is_under_way_is_not_forgotten():
     class SlowList(FakeKubernetes):
         async def list(
             self, resource: Resource, namespace: str | None, *, selector: str = "", fields: str = "", accept: str = JSON
         ) -> tuple[list[JsonObject], str]:
             answer = await super().list(resource, namespace)
-            watched.store.put(kubernetes.add(JOBS, job("mine")))
+            watched.store.put(self.add(JOBS, job("mine")))
             return answer
 
-    watched.informer._kubernetes = SlowList()
+    watched = Watched(SlowList())
     async with watched.running():
         assert watched.names == ["mine"]
 

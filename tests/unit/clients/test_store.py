@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cairn.api.base import JsonObject
-from cairn.clients.store import ObjectStore, as_number, key_of
+from cairn.clients.store import REMEMBERED_AS_GONE, ObjectStore, as_number, key_of
 
 
 def thing(
@@ -51,6 +51,26 @@ def test_an_object_that_changes_is_found_at_its_new_place_only():
 
     assert store.indexed("ml", "wine") == []
     assert len(store.indexed("ml", "beer")) == 1
+
+
+def test_an_object_that_is_gone_does_not_come_back():
+    """The watch may tell of a deletion before the request that led to it, or was overtaken by it, is answered."""
+    store = ObjectStore()
+    store.put(thing("a", 1, uid="1"))
+    store.forget(thing("a", 2, uid="1"))
+
+    assert not store.put(thing("a", 2, uid="1"))
+    assert store.get(("ml", "a")) is None
+    assert store.put(thing("a", 3, uid="2"))
+
+
+def test_what_is_gone_is_not_remembered_without_end():
+    store = ObjectStore()
+    for number in range(REMEMBERED_AS_GONE + 1):
+        store.forget(thing("a", uid=str(number)))
+
+    assert store.put(thing("a", uid="0"))
+    assert not store.put(thing("a", uid="1"))
 
 
 def test_an_older_version_is_not_kept():

@@ -28,7 +28,8 @@ class Told:
 def handlers(told: Told) -> dict[str, Any]:
     registry = kopf.OperatorRegistry()
     register(registry, cast(Operator, told))
-    return {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
+    watching = registry._watching  # pyright: ignore[reportPrivateUsage] - kopf has no other way to look
+    return {handler.id: handler.fn for handler in watching.get_all_handlers()}
 
 
 def test_each_kind_has_a_handler():

@@ -18,6 +18,7 @@ from cairn.clients.kubernetes import (
     STACK_COMPONENTS,
     STACKS,
     ApiError,
+    GoneError,
     Resource,
 )
 from cairn.clients.store import Key
@@ -30,7 +31,7 @@ from cairn.settings import Settings
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NOW, component_body, run_body, run_spec, stack_body, step
 from tests.unit.fake_kubernetes import FakeKubernetes
 from tests.unit.pods import PodStory
-from tests.unit.virtual_time import VirtualTimePolicy, now
+from tests.unit.virtual_time import VirtualTimePolicy, now, settle
 
 BUCKET, PRODUCTION, WINE = ("ml", "bucket"), ("ml", "production"), ("ml", "wine-1")
 
@@ -51,18 +52,41 @@ def kubernetes() -> FakeKubernetes:
 
 
 @pytest.fixture
-def operator(kubernetes: FakeKubernetes) -> Operator:
+def real_operator(kubernetes: FakeKubernetes) -> Operator:
     settings = Settings.model_validate({"step_image": "cairn:test"})
     return Operator(Cluster(kubernetes, EventRecorder(kubernetes, "test")), settings)
 
 
+class RecordingQueue(WorkQueue):
+    """A queue that works on nothing and remembers what was woken, at once or for later."""
+
+    def __init__(self) -> None:
+        super().__init__("Recording", self._never, workers=0)
+        self.keys: set[Key] = set()
+
+    def wake(self, key: Key) -> None:
+        self.keys.add(key)
+
+    def wake_after(self, key: Key, seconds: float) -> None:
+        self.keys.add(key)
+
+    @staticmethod
+    async def _never(key: Key) -> None:
+        raise AssertionError(key)
+
+
+@pytest.fixture
+def operator(real_operator: Operator) -> Operator:
+    """An operator that only says what it would reconcile."""
+    for name in ("components", "stacks", "runs"):
+        setattr(real_operator, name, RecordingQueue())
+    return real_operator
+
+
 def woken(queue: WorkQueue) -> set[Key]:
-    """Return what waits in a queue, at once or for later, and empty it."""
-    keys = {*queue._waiting, *queue._due}
-    while not queue._ready.empty():
-        queue._ready.get_nowait()
-    queue._waiting.clear()
-    queue._due.clear()
+    """Return what was woken since this was last asked."""
+    assert isinstance(queue, RecordingQueue)
+    keys, queue.keys = queue.keys, set()
     return keys
 
 
@@ -194,64 +218,74 @@ class TestRuns:
 
 
 class TestChildren:
-    async def watching(self, operator: Operator, resource: Resource, body: JsonObject) -> None:
-        """Have the informers see an object, then another version of it vanish."""
-        informer = next(one for one in operator.informers if one._resource == resource)
-        informer._keep(body_of(body, 1))
-
-    async def test_a_job_or_pod_wakes_its_run_by_its_whole_name(self, operator: Operator):
+    @pytest.mark.parametrize("resource", [JOBS, PODS], ids=["job", "pod"])
+    async def test_a_job_or_pod_wakes_its_run_by_its_whole_name(
+        self, operator: Operator, kubernetes: FakeKubernetes, resource: Resource
+    ):
+        await operator.start()
         annotations = {"cairn.dev/run-name": "wine-1"}
-        for resource in (JOBS, PODS):
-            await self.watching(
-                operator, resource, {"metadata": {"namespace": "ml", "name": "x", "annotations": annotations}}
-            )
-            assert woken(operator.runs) == {WINE}
 
-    async def test_a_job_of_nobody_wakes_nothing(self, operator: Operator):
-        await self.watching(operator, JOBS, {"metadata": {"namespace": "ml", "name": "x"}})
+        kubernetes.add(resource, {"metadata": {"namespace": "ml", "name": "x", "annotations": annotations}})
+        await settle()
+        came = woken(operator.runs)
+        kubernetes.remove(resource, "ml", "x")
+        await settle()
+
+        assert (came, woken(operator.runs)) == ({WINE}, {WINE})
+        await operator.stop()
+
+    async def test_a_job_of_nobody_wakes_nothing(self, operator: Operator, kubernetes: FakeKubernetes):
+        await operator.start()
+
+        kubernetes.add(JOBS, {"metadata": {"namespace": "ml", "name": "x"}})
+        await settle()
 
         assert woken(operator.runs) == set()
+        await operator.stop()
 
-    async def test_a_secret_wakes_the_components_that_name_it(self, operator: Operator):
+    async def test_a_secret_wakes_the_components_that_name_it(self, operator: Operator, kubernetes: FakeKubernetes):
         operator.component_changed("ADDED", body_of(component_body("bucket", BUCKET_SPEC), 1))
         operator.component_changed("ADDED", body_of(component_body("jobs", JOBS_SPEC), 1))
+        await operator.start()
         settled(operator)
 
-        await self.watching(operator, SECRETS, {"metadata": {"namespace": "ml", "name": "s3-credentials"}})
+        kubernetes.add(SECRETS, {"metadata": {"namespace": "ml", "name": "s3-credentials"}})
+        await settle()
 
         assert woken(operator.components) == {BUCKET}
+        await operator.stop()
 
 
 class TestTheWhole:
     """The operator as it is started, on an API server in memory; kopf's part is played by `applied`."""
 
-    def applied(self, operator: Operator, resource: Resource, body: JsonObject) -> None:
-        kubernetes = operator.cluster.kubernetes
+    def applied(self, real_operator: Operator, resource: Resource, body: JsonObject) -> None:
+        kubernetes = real_operator.cluster.kubernetes
         assert isinstance(kubernetes, FakeKubernetes)
         changed = {
-            STACK_COMPONENTS: operator.component_changed,
-            STACKS: operator.stack_changed,
-            PIPELINE_RUNS: operator.run_changed,
+            STACK_COMPONENTS: real_operator.component_changed,
+            STACKS: real_operator.stack_changed,
+            PIPELINE_RUNS: real_operator.run_changed,
         }[resource]
         stored = kubernetes.add(resource, body)
         changed("ADDED", {**stored, "apiVersion": resource.api_version, "kind": resource.kind})
 
     async def test_a_run_is_carried_out(
-        self, operator: Operator, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+        self, real_operator: Operator, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
     ):
         async def works(*_: object) -> Verdict:
             return Verdict.usable("It works.")
 
         monkeypatch.setattr(S3, "check", works)
         kubernetes.add(STACK_COMPONENTS, component_body("jobs", JOBS_SPEC))
-        await operator.start()
-        self.applied(operator, STACK_COMPONENTS, component_body("jobs", JOBS_SPEC))
-        self.applied(operator, STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
-        self.applied(operator, STACKS, stack_body("production"))
+        await real_operator.start()
+        self.applied(real_operator, STACK_COMPONENTS, component_body("jobs", JOBS_SPEC))
+        self.applied(real_operator, STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
+        self.applied(real_operator, STACKS, stack_body("production"))
         await asyncio.sleep(5)
         stored = kubernetes.one(STACKS, "production")
-        operator.stack_changed("MODIFIED", {**stored, "apiVersion": STACKS.api_version, "kind": "Stack"})
-        self.applied(operator, PIPELINE_RUNS, run_body(run_spec(step("only"), stackRef={"name": "production"})))
+        real_operator.stack_changed("MODIFIED", {**stored, "apiVersion": STACKS.api_version, "kind": "Stack"})
+        self.applied(real_operator, PIPELINE_RUNS, run_body(run_spec(step("only"), stackRef={"name": "production"})))
         await asyncio.sleep(15)
 
         job = kubernetes.one(JOBS, "wine-1-only-1")
@@ -263,28 +297,33 @@ class TestTheWhole:
             "Succeeded": "True",
             "Finished": "True",
         }
-        assert operator.alive
-        await operator.stop()
+        assert real_operator.alive
+        await real_operator.stop()
         assert kubernetes.closed
 
-    async def test_it_is_ready_once_everything_has_been_seen(self, operator: Operator):
-        before = operator.ready
-        await operator.start()
+    async def test_it_is_ready_once_everything_has_been_seen(self, real_operator: Operator):
+        before = real_operator.ready
+        await real_operator.start()
 
-        assert (before, operator.ready) == (False, True)
-        await operator.stop()
+        assert (before, real_operator.ready) == (False, True)
+        await real_operator.stop()
 
-    async def test_it_does_not_start_where_it_may_not_look(self, operator: Operator, kubernetes: FakeKubernetes):
+    async def test_it_does_not_start_where_it_may_not_look(self, real_operator: Operator, kubernetes: FakeKubernetes):
         kubernetes.objections["list stacks"] = lambda _: ApiError(403, "Forbidden", "no")
 
         with pytest.raises(ApiError):
-            await operator.start()
+            await real_operator.start()
 
-    async def test_it_is_not_alive_when_a_watch_has_died(self, operator: Operator):
-        await operator.start()
-        operator._tasks[0].cancel()
-        await asyncio.sleep(0.1)
+    async def test_it_is_not_alive_when_a_watch_has_died(self, real_operator: Operator, kubernetes: FakeKubernetes):
+        await real_operator.start()
 
-        assert not operator.alive
-        assert not operator.ready
-        await operator.stop()
+        def mistake(_: JsonObject) -> None:
+            raise KeyError("a mistake of ours")
+
+        kubernetes.objections["list pods"] = mistake
+        kubernetes.end_watches(GoneError(410, "Expired", "too old"))
+        await asyncio.sleep(1)
+
+        assert not real_operator.alive
+        assert not real_operator.ready
+        await real_operator.stop()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from types import SimpleNamespace
@@ -52,7 +52,7 @@ class Recorder:
 
 
 @asynccontextmanager
-async def working(recorder: Recorder, workers: int = 4) -> AsyncIterator[WorkQueue]:
+async def working(recorder: Recorder, workers: int = 4) -> AsyncGenerator[WorkQueue]:
     queue = WorkQueue("Test", recorder, workers)
     task = asyncio.create_task(queue.run())
     await settle()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cairn.api.pipelinerun import Step
 from cairn.runs.graph import StepCycleError, dependencies_of, references_of, topological_order
 from tests.unit.builders import inputs, outputs, step, template
 
@@ -20,7 +21,7 @@ from tests.unit.builders import inputs, outputs, step, template
     ],
     ids=["dependsOn", "artifact", "result in args", "result in command", "result in env", "result in podTemplate"],
 )
-def test_a_step_waits_for_what_it_names_and_for_what_it_uses(waiting):
+def test_a_step_waits_for_what_it_names_and_for_what_it_uses(waiting: Step):
     assert dependencies_of(waiting) == {"load"}
 
 
@@ -33,7 +34,7 @@ def test_a_step_waits_for_what_it_names_and_for_what_it_uses(waiting):
     ],
     ids=["uri", "escaped", "script"],
 )
-def test_a_step_does_not_wait_for_what_is_no_reference(free):
+def test_a_step_does_not_wait_for_what_is_no_reference(free: Step):
     assert dependencies_of(free) == frozenset()
 
 

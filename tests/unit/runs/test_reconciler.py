@@ -23,6 +23,7 @@ from cairn.clients.store import Key
 from cairn.runs.reconciler import RunReconciler
 from tests.unit.builders import (
     BUCKET_SPEC,
+    GPU_SPEC,
     JOBS_SPEC,
     LAPTOP_SPEC,
     NOW,
@@ -373,6 +374,36 @@ class TestStacks:
         assert again == 10
         assert world.states() == {"a": "Succeeded", "b": "Pending"}
         assert world.succeeded() == ("Unknown", "StackNotReady")
+
+    async def test_nothing_new_starts_on_a_stack_that_has_changed_so_that_it_does_not_fit_any_more(
+        self, world: RunWorld
+    ):
+        world.apply(STACK_COMPONENTS, component_body("gpu", GPU_SPEC, ready=True))
+        with_gpu = stack_body("production")
+        with_gpu["spec"]["stepOperatorRefs"] = [{"name": "gpu"}]
+        world.apply(STACKS, with_gpu)
+        world.run(run_spec(step("a"), step("b", dependsOn=["a"], stepOperatorRef={"name": "gpu"}), **PRODUCTION))
+        await world.reconcile()
+        world.put(world.pod("wine-1-a-1").all_end_well())
+        world.apply(STACKS, stack_body("production"))
+
+        again = await world.reconcile()
+
+        assert (world.jobs(), again) == (["wine-1-a-1"], 10)
+        assert world.succeeded() == ("Unknown", "StackNotReady")
+        assert "has no step operator gpu" in world.condition(PIPELINE_RUNS, RUN.name, "Succeeded")["message"]
+
+    async def test_a_run_goes_on_with_a_stack_that_has_changed_and_still_fits(self, world: RunWorld):
+        world.run(run_spec(step("a"), step("b", dependsOn=["a"]), **PRODUCTION))
+        await world.reconcile()
+        world.put(world.pod("wine-1-a-1").all_end_well())
+        changed = stack_body("production")
+        changed["spec"]["env"] = [{"name": "REGION", "value": "eu"}]
+        world.apply(STACKS, changed)
+
+        await world.reconcile()
+
+        assert world.states() == {"a": "Succeeded", "b": "Queued"}
 
     async def test_without_any_stack_a_run_uses_the_built_in_one(self, world: RunWorld):
         world.kubernetes.add(STORAGE_CLASSES, {"metadata": {"name": "standard"}})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunStatus, ResolvedStack
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS
 from cairn.runs.stack_choice import Choice, choose_stack
@@ -9,7 +10,7 @@ from cairn.stacks.resolution import built_in_stack
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NAMESPACE, NOW, component_body, run_spec, stack_body
 from tests.unit.fake_kubernetes import World
 
-DEFAULT = {"annotations": {"cairn.dev/default-stack": "true"}}
+DEFAULT: JsonObject = {"annotations": {"cairn.dev/default-stack": "true"}}
 
 
 @pytest.fixture

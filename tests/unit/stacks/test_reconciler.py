@@ -8,7 +8,7 @@ from cairn.stacks.reconciler import StackReconciler
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NOW, component_body, run_body, stack_body
 from tests.unit.fake_kubernetes import World
 
-DEFAULT = {"annotations": {"cairn.dev/default-stack": "true"}}
+DEFAULT: JsonObject = {"annotations": {"cairn.dev/default-stack": "true"}}
 FINALIZER = "cairn.dev/finalizer"
 
 

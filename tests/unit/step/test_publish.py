@@ -106,6 +106,20 @@ async def test_an_absolute_link_is_understood_as_the_step_saw_it(pod: Pod):
     assert tree_of(await pod.fetch("model"))["last"] == b"w"
 
 
+async def test_an_absolute_link_is_relative_afterwards_for_steps_of_the_same_pod(pod: Pod):
+    pod.file("model/v1/weights", b"w")
+    (pod.out / "model/links").mkdir()
+    (pod.out / "model/links/last").symlink_to("/out/model/v1")
+    (pod.out / "model/links/first").symlink_to("/out/model/v1/weights")
+
+    await pod.publish("model")
+    (pod.out / "model").rename(pod.out / "seen-elsewhere")
+
+    assert (pod.out / "seen-elsewhere/links/last/weights").read_bytes() == b"w"
+    assert (pod.out / "seen-elsewhere/links/first").read_bytes() == b"w"
+    assert sorted(path.name for path in (pod.out / "seen-elsewhere/links").iterdir()) == ["first", "last"]
+
+
 async def test_a_link_that_leads_nowhere_is_refused(pod: Pod):
     pod.file("model/a")
     (pod.out / "model/link").symlink_to("gone")

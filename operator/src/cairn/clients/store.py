@@ -12,6 +12,9 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 
+REMEMBERED_AS_GONE = 10_000
+"""How many of the objects that went last are known to be gone: many more than can go while one request is answered."""
+
 IndexKey = TypeVar("IndexKey", str, tuple[str, str])
 
 
@@ -28,6 +31,8 @@ class ObjectStore:
         self._namespaces: dict[str, set[Key]] = defaultdict(set)
         self._index: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._index_of = index
+        self._gone: dict[str, None] = {}
+        """UIDs of the objects that went last, oldest first."""
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -51,8 +56,11 @@ class ObjectStore:
         """Keep the object unless a newer one is there; return whether it was kept.
 
         Resource versions of one kind are compared as numbers, as KEP-5504 makes official; so what is still told of an
-        object that was replaced by another of the same name does not hide that one.
+        object that was replaced by another of the same name does not hide that one. Nor does an object that is gone
+        come back with the answer to a request, which its deletion may have overtaken.
         """
+        if body["metadata"].get("uid") in self._gone:
+            return False
         key = key_of(body)
         old = self._objects.get(key)
         if old is not None:
@@ -78,9 +86,14 @@ class ObjectStore:
         return body
 
     def forget(self, body: JsonObject) -> None:
-        """Forget the object, unless another of the same name has taken its place."""
+        """Forget the object for good, unless another of the same name has taken its place."""
+        uid = body["metadata"].get("uid")
+        if uid is not None:
+            self._gone[uid] = None
+        if len(self._gone) > REMEMBERED_AS_GONE:
+            del self._gone[next(iter(self._gone))]
         kept = self._objects.get(key_of(body))
-        if kept is not None and kept["metadata"].get("uid") == body["metadata"].get("uid"):
+        if kept is not None and kept["metadata"].get("uid") == uid:
             self.remove(key_of(body))
 
 

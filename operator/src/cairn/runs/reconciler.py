@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ from cairn.runs.references import Values
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import record, refused, waiting
-from cairn.runs.validation import Problem, problems_of
+from cairn.runs.validation import problems_of
 from cairn.stacks.resolution import UsableStack
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class RunReconciler:
     async def _advance(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
     ) -> float | None:
+        choice = _still_fitting(choice, spec, status)
         stack = choice.stack
         scheduler = _scheduler(spec, stack, body) if stack else None
         observed = await self._observe(body, spec, status)
@@ -113,10 +114,9 @@ class RunReconciler:
 
     async def _problem_of(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what is wrong with the run as a whole, or None."""
-        problems: Sequence[Problem] = problems_of(spec, stack)
-        if problems:
-            more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-            return f"{problems[0]}{more}"
+        problems = problems_of(spec, stack)
+        for problem in problems:
+            return f"{problem} (and {len(problems) - 1} more problems)" if len(problems) > 1 else str(problem)
         return await self._admission.problem_of(_context(body, spec, stack, (), self._transfer), spec.steps)
 
     async def _observe(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus) -> Observed:
@@ -223,6 +223,15 @@ def identity(body: JsonObject) -> naming.RunIdentity:
     """Return which run an object is."""
     metadata = body["metadata"]
     return naming.RunIdentity(metadata["namespace"], metadata["name"], metadata["uid"], body["spec"]["pipeline"])
+
+
+def _still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunStatus) -> Choice:
+    """Return the choice, or none where the stack has changed since the run's start and the run cannot use it any more."""
+    if choice.stack is None or status.stack is None or status.stack.digest == choice.stack.digest:
+        return choice
+    for problem in problems_of(spec, choice.stack):
+        return Choice(choice.name, None, f"Stack {choice.name} has changed and does not fit the run: {problem}")
+    return choice
 
 
 def _scheduler(spec: PipelineRunSpec, stack: UsableStack, body: JsonObject) -> Scheduler:

@@ -17,7 +17,7 @@ from cairn.step.errors import INTERNAL_ERROR, PlanError, StepError, StoppedError
 from cairn.step.limits import Stop
 from cairn.step.plan import FetchPlan, PublishPlan, parse_fetch, parse_publish
 from cairn.step.stores import Stores
-from cairn.step.tree import check_all_exist, survey
+from cairn.step.tree import check_all_exist, make_links_relative, survey
 from cairn.step.upload import Uploader
 
 PLAN_ENV: Final = "CAIRN_PLAN"
@@ -58,6 +58,7 @@ async def publish(plan: PublishPlan, stores: Stores, stop: Stop) -> Report:
         start = time.monotonic()
         store, key = stores.locate(tree.output.uri)
         published = await uploader.upload(tree, store, key.rstrip("/"))
+        await asyncio.to_thread(make_links_relative, tree)
         report.say(_progress("published", tree.output.name, len(tree.files), published.size, start))
         artifacts[tree.output.name] = {"digest": published.digest, "sizeBytes": published.size}
     return {"artifacts": artifacts} if results is None else {"artifacts": artifacts, "results": results}

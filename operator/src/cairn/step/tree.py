@@ -2,13 +2,14 @@
 
 A symbolic link inside a directory that stays inside it is followed: what it leads to is stored a second time
 under the link's name. An absolute link is understood as the step saw it, below the path that the step
-declared.
+declared; it becomes a relative one, since a later step of the same pod sees the directory itself, elsewhere.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,8 @@ class Tree:
     is_directory: bool
     files: tuple[LocalFile, ...]
     empty_directories: tuple[str, ...] = ()
+    absolute_links: tuple[tuple[str, str], ...] = ()
+    """Where they are, and what would lead from there to the same place."""
 
     @property
     def size(self) -> int:
@@ -85,12 +88,22 @@ def survey(output: Output) -> Tree:
     return _Survey(output).tree()
 
 
+def make_links_relative(tree: Tree) -> None:
+    """Replace the absolute links of a directory; one in a place that cannot be written to stays as it is."""
+    for link, target in tree.absolute_links:
+        partial = f"{link}.cairn-partial"
+        with suppress(OSError):
+            os.symlink(target, partial)  # noqa: PTH211
+            os.replace(partial, link)  # noqa: PTH105
+
+
 class _Survey:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._root = str(output.path)
         self._files: list[LocalFile] = []
         self._empty: list[str] = []
+        self._absolute_links: dict[str, str] = {}
 
     def tree(self) -> Tree:
         found = self._stat(self._root, "", follow=False)
@@ -113,6 +126,7 @@ class _Survey:
             is_directory=True,
             files=tuple(sorted(self._files, key=lambda file: file.relative)),
             empty_directories=tuple(sorted(self._empty)),
+            absolute_links=tuple(self._absolute_links.items()),
         )
 
     def _enter(self, directory: _Directory) -> Iterator[_Directory]:
@@ -148,6 +162,8 @@ class _Survey:
             declared = self._output.declared_path.rstrip("/")
             if target == declared or target.startswith(declared + "/"):
                 target = self._root + target[len(declared) :]
+                if current == link:
+                    self._absolute_links[link] = os.path.relpath(target, os.path.dirname(link))  # noqa: PTH120
             parent, name = os.path.split(os.path.join(os.path.dirname(current), target))  # noqa: PTH118, PTH120
             current = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
         resolved = os.path.realpath(current)
