@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cluster import Body, Cluster, states, step
 from manifests import python, run
 
@@ -33,7 +34,9 @@ def test_force_deleted_while_runs_are_on_their_way(cluster: Cluster, stacks: Clu
     for number in range(RUNS):
         parameters = [{"name": "code", "value": "4" if number % 3 == 0 else "1"}]
         stacks.create(run(f"run-{number}", _chain(), on=orchestrator, parameters=parameters))
-    stacks.wait("PipelineRun", "run-0", lambda body: "Running" in states(body).values() if "status" in body else False, 60)
+    stacks.wait(
+        "PipelineRun", "run-0", lambda body: "Running" in states(body).values() if "status" in body else False, 60
+    )
 
     for _ in range(3):
         (pod,) = cluster.list("Pod", "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
 from cluster import Body, Cluster
 
 AUDIT_LOG = Path(__file__).parents[2] / ".cluster" / "audit" / "audit.log"
@@ -20,8 +21,16 @@ Permission = tuple[str, str, str]
 """API group, resource with subresource, verb."""
 
 NOT_SEEN_IN_EVERY_SESSION: Mapping[Permission, str] = {
-    ("batch", "jobs", "get"): "only where a Job of an attempt's name is there already, as after a crash at the right moment",
-    ("", "persistentvolumeclaims", "patch"): "only where a claim is to grow, which the demo's storage class does not allow",
+    (
+        "batch",
+        "jobs",
+        "get",
+    ): "only where a Job of an attempt's name is there already, as after a crash at the right moment",
+    (
+        "",
+        "persistentvolumeclaims",
+        "patch",
+    ): "only where a claim is to grow, which the demo's storage class does not allow",
     ("", "serviceaccounts", "get"): "only where an s3 store names the ServiceAccount of a cloud identity",
 }
 

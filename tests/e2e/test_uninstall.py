@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cluster import Cluster, states
 from manifests import python, run
 from s3 import S3Server

@@ -64,6 +64,15 @@ def test_an_object_that_is_gone_does_not_come_back():
     assert store.put(thing("a", 3, uid="2"))
 
 
+def test_an_object_that_was_only_out_of_sight_comes_back():
+    """A watch by labels tells of one that loses the label as of a deletion."""
+    store = ObjectStore()
+    store.put(thing("a", 1))
+    store.forget(thing("a", 2))
+
+    assert store.put(thing("a", 3))
+
+
 def test_what_is_gone_is_not_remembered_without_end():
     store = ObjectStore()
     for number in range(REMEMBERED_AS_GONE + 1):

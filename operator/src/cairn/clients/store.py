@@ -31,8 +31,8 @@ class ObjectStore:
         self._namespaces: dict[str, set[Key]] = defaultdict(set)
         self._index: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._index_of = index
-        self._gone: dict[str, None] = {}
-        """UIDs of the objects that went last, oldest first."""
+        self._gone: dict[str, int] = {}
+        """The last version, by UID, of the objects that went last, oldest first."""
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -59,12 +59,12 @@ class ObjectStore:
         object that was replaced by another of the same name does not hide that one. Nor does an object that is gone
         come back with the answer to a request, which its deletion may have overtaken.
         """
-        if body["metadata"].get("uid") in self._gone:
+        key, version = key_of(body), as_number(body["metadata"].get("resourceVersion"))
+        if version <= self._gone.get(body["metadata"].get("uid", ""), -1):
             return False
-        key = key_of(body)
         old = self._objects.get(key)
         if old is not None:
-            if as_number(body["metadata"].get("resourceVersion")) < as_number(old["metadata"].get("resourceVersion")):
+            if version < as_number(old["metadata"].get("resourceVersion")):
                 return False
             self.remove(key)
         self._objects[key] = body
@@ -89,7 +89,7 @@ class ObjectStore:
         """Forget the object for good, unless another of the same name has taken its place."""
         uid = body["metadata"].get("uid")
         if uid is not None:
-            self._gone[uid] = None
+            self._gone[uid] = as_number(body["metadata"].get("resourceVersion"))
         if len(self._gone) > REMEMBERED_AS_GONE:
             del self._gone[next(iter(self._gone))]
         kept = self._objects.get(key_of(body))
