@@ -22,6 +22,7 @@ use_current_cluster() {
   command -v kubectl >/dev/null || die "CLUSTER=current needs kubectl; install it and run again."
   kubectl version >/dev/null || die "the cluster of KUBECONFIG=$KUBECONFIG does not answer."
   CLUSTER_NAME=$(kubectl config current-context)
+  case $CLUSTER_NAME in kind-*) use_tool kind ;; esac  # to load images into its nodes
   CLUSTER_NAME=${CLUSTER_NAME#kind-}
   mkdir -p "$STATE"
   write_env "$STATE/current.env"

@@ -21,9 +21,12 @@ Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    cache = tmp_path_factory.mktemp("kubectl")
+
     def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, timeout=120, check=False)
+        command = ["kubectl", f"--cache-dir={cache}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if check and done.returncode:
             pytest.fail(f"kubectl {' '.join(arguments)}:\n{done.stderr}")
         return done

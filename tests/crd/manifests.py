@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -40,6 +41,7 @@ class Manifest:
         return self.documents[-1]
 
 
+@cache
 def manifests(folder: str) -> tuple[Manifest, ...]:
     """Return the manifests of a folder, in the order of their names."""
     return tuple(_read(path) for path in sorted((HERE / folder).glob("*.yaml")))
@@ -54,11 +56,13 @@ def samples() -> Iterator[tuple[str, JsonObject]]:
                     yield f"{folder}/{path.stem}-{index}", document
 
 
+@cache
 def complete() -> tuple[JsonObject, ...]:
     """Return the objects that have every field between them."""
     return tuple(manifest.document for manifest in manifests("valid") if "complete" in manifest.path.stem)
 
 
+@cache
 def crds() -> tuple[JsonObject, ...]:
     """Return the CRDs."""
     return tuple(document for path in CRDS for document in documents(path))
@@ -66,7 +70,9 @@ def crds() -> tuple[JsonObject, ...]:
 
 def documents(path: Path) -> tuple[JsonObject, ...]:
     """Return the YAML documents of a file."""
-    return tuple(cast(JsonObject, document) for document in yaml.safe_load_all(path.read_text()) if document)
+    return tuple(
+        cast(JsonObject, document) for document in yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader) if document
+    )
 
 
 def _read(path: Path) -> Manifest:

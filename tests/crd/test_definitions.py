@@ -164,11 +164,11 @@ def test_a_second_apply_changes_nothing(options: tuple[str, ...], kubectl: Kubec
 
 @each_crd
 def test_kubectl_explains_every_field(crd: JsonObject, kubectl: Kubectl, api_server: ApiServer) -> None:
-    plural = f"{crd['spec']['names']['plural']}.{api_server.group}"
+    explain = ("explain", crd["spec"]["names"]["plural"], f"--api-version={api_server.group}/{VERSION}", "--recursive")
     # the API server takes a moment to publish the schema of a new CRD
-    eventually(lambda: kubectl("explain", plural, check=False).returncode == 0)
+    eventually(lambda: kubectl(*explain, check=False).returncode == 0)
 
-    explained = kubectl("explain", plural, "--recursive").stdout
+    explained = kubectl(*explain).stdout
 
     words = set(explained.split())
     fields = {

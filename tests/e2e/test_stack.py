@@ -11,6 +11,7 @@ from manifests import HOLD, claim, component, python, run, stack
 
 WITHIN = 10.0
 """Seconds after which a Stack shows what became of its components."""
+MANY = 30
 DEFAULT = {"cairn.dev/default-stack": "true"}
 
 LOCAL = {"orchestrator": {"local": {}}}
@@ -171,6 +172,16 @@ def test_everything_is_deleted_while_a_run_is_on_its_way(namespace: Cluster) -> 
     namespace.wait_gone("Stack", "stack", WITHIN)
     for name in ("kubernetes", "store"):
         namespace.wait_gone("StackComponent", name, WITHIN)
+
+
+def test_many_are_deleted_at_once(components: Cluster) -> None:
+    """Deletions that overtake the answers to the requests that led to them leave nothing behind."""
+    for number in range(MANY):
+        components.apply(stack(f"stack-{number}", orchestrator="local", store="store"))
+    for number in range(MANY):
+        components.wait_condition("Stack", f"stack-{number}", "Ready", status="True", timeout=WITHIN)
+
+    components.kubectl("delete", "stackcomponents,stacks", "--all", "--timeout", "30s")
 
 
 def is_ready(namespace: Cluster) -> None:

@@ -6,7 +6,6 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunStatus, ResolvedStack
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS
 from cairn.runs.stack_choice import Choice, choose_stack
-from cairn.stacks.resolution import built_in_stack
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NAMESPACE, NOW, component_body, run_spec, stack_body
 from tests.unit.fake_kubernetes import World
 
@@ -26,8 +25,8 @@ def choose(world: World, ref: str | None = None, status: PipelineRunStatus | Non
     return choose_stack(world.cluster, NAMESPACE, spec, status or PipelineRunStatus())
 
 
-def started_on(name: str, digest: str = "sha256:other") -> PipelineRunStatus:
-    return PipelineRunStatus(start_time=NOW, stack=ResolvedStack(name=name, digest=digest))
+def started_on(name: str, *, built_in: bool = False) -> PipelineRunStatus:
+    return PipelineRunStatus(start_time=NOW, stack=ResolvedStack(name=name, built_in=built_in, digest="sha256:other"))
 
 
 def test_the_stack_that_a_run_names(world: World):
@@ -66,7 +65,7 @@ def test_a_run_stays_on_the_stack_that_it_started_on(world: World):
 def test_a_run_stays_on_the_built_in_stack_when_a_default_appears(world: World):
     world.apply(STACKS, stack_body("usual", **DEFAULT))
 
-    choice = choose(world, status=started_on("default", built_in_stack(NAMESPACE).digest))
+    choice = choose(world, status=started_on("default", built_in=True))
 
     assert choice.stack is not None
     assert choice.stack.built_in

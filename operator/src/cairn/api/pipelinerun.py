@@ -363,6 +363,9 @@ class ResolvedStack(Model):
         description="Name of the Stack; `default` where none was named and none is the default.",
         max_length=253,
     )
+    built_in: bool = Field(
+        default=False, description="Whether it is the built-in stack, which no Stack object describes."
+    )
     digest: str = Field(
         description="Digest of the specs of the stack and its components, the same for the same configuration.",
         max_length=80,

@@ -18,8 +18,10 @@ def _run_of(body: JsonObject) -> str | None:
     return (body["metadata"].get("labels") or {}).get(RUN_LABEL)
 
 
-def _stack_of(body: JsonObject) -> str | None:
-    return ((body.get("status") or {}).get("stack") or {}).get("name")
+def stack_of(run: JsonObject) -> str | None:
+    """Return the name of the Stack that a run has started on; None for the built-in one, which is no object."""
+    stack = (run.get("status") or {}).get("stack") or {}
+    return None if stack.get("builtIn") else stack.get("name")
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Cluster:
     events: EventRecorder
     components: ObjectStore = field(default_factory=ObjectStore)
     stacks: ObjectStore = field(default_factory=ObjectStore)
-    runs: ObjectStore = field(default_factory=lambda: ObjectStore(_stack_of))
+    runs: ObjectStore = field(default_factory=lambda: ObjectStore(stack_of))
     """Findable by the stack that they run on."""
     jobs: ObjectStore = field(default_factory=lambda: ObjectStore(_run_of))
     """Those of runs, findable by the label of the run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 OnChange = Callable[[JsonObject], None]
 
 LONGEST_BACKOFF_SECONDS = 10.0
+SHORTEST_WATCH_SECONDS = 1.0
 
 
 class Informer:
@@ -67,10 +69,14 @@ class Informer:
                 if since is None:
                     since = await self._list()
                     self.synced.set()
+                began = time.monotonic()
                 async for version in self._watch(since):
                     since, backoff = version, 0.0
+                if time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+                    await asyncio.sleep(SHORTEST_WATCH_SECONDS)  # a proxy that ends every watch at once
             except GoneError:
                 since = None
+                await asyncio.sleep(random.uniform(0, SHORTEST_WATCH_SECONDS))  # noqa: S311 - jitter
             except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
                 backoff = min(LONGEST_BACKOFF_SECONDS, backoff * 2 or 0.25)
                 logger.warning("The watch of %s broke, next try in %.1f s: %s", self._resource.plural, backoff, error)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
-from cairn.clients.cluster import Cluster
+from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.informer import Informer
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, SECRETS, STACK_COMPONENTS, STACKS, Resource
 from cairn.clients.store import Key, ObjectStore, key_of
@@ -194,10 +194,6 @@ def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
     store.put(body)
 
 
-def _stack_of(run: JsonObject | None) -> str | None:
-    return (((run or {}).get("status") or {}).get("stack") or {}).get("name")
-
-
 def _activity(run: JsonObject | None) -> Activity:
     """Return what of a run its Stack counts: the Stack, and whether the run has ended."""
-    return _stack_of(run), bool(((run or {}).get("status") or {}).get("completionTime"))
+    return stack_of(run or {}), bool(((run or {}).get("status") or {}).get("completionTime"))

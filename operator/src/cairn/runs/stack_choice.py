@@ -25,7 +25,7 @@ def choose_stack(cluster: Cluster, namespace: str, spec: PipelineRunSpec, status
     built_in = built_in_stack(namespace)
     if spec.stack_ref is not None:
         name = spec.stack_ref.name
-    elif status.stack is not None and status.stack.digest == built_in.digest:
+    elif status.stack is not None and status.stack.built_in:
         return Choice(BUILT_IN_STACK, built_in)
     elif status.stack is not None:
         name = status.stack.name

@@ -40,7 +40,13 @@ def environment_name(parameter: str) -> str:
 
 def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
     """Return everything that is wrong with the run on that stack, in the order of the spec."""
-    return (*_parameters(spec), *_shared_environment(spec, stack), *_steps(spec, stack), *_cycle(spec.steps))
+    return (
+        *_parameters(spec),
+        *_shared_environment(spec, stack),
+        *_volumes(spec.pod_template, "spec.podTemplate"),
+        *_steps(spec, stack),
+        *_cycle(spec.steps),
+    )
 
 
 def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
@@ -81,6 +87,13 @@ def _shared_environment(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[P
 _NOT_SHARED = "only a step's own env can use a result, since the step then waits for it"
 
 
+def _volumes(template: PodTemplate | None, at: str) -> Iterator[Problem]:
+    for volume in (template.volumes if template else None) or ():
+        name = str(volume.get("name", ""))
+        if name.startswith("cairn-"):
+            yield Problem(f"{at}.volumes[{name}]", "names that begin with cairn- are Cairn's own; choose another")
+
+
 def _env(template: PodTemplate | None) -> Sequence[EnvVar]:
     return (template.env if template else None) or ()
 
@@ -101,6 +114,7 @@ def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
         yield from _references(step, steps, parameters, at)
         yield from _paths(step, at)
         yield from _variables((*(step.env or ()), *_env(step.pod_template)), at)
+        yield from _volumes(step.pod_template, f"{at}.podTemplate")
         yield from _step_operator(step, stack, at)
 
 

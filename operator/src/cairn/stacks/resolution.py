@@ -44,7 +44,9 @@ class UsableStack:
 
     def to_status(self) -> ResolvedStack:
         """Return what a run records of the stack."""
-        return ResolvedStack(name=self.name, digest=self.digest, components=tuple(self.components))
+        return ResolvedStack(
+            name=self.name, built_in=self.built_in, digest=self.digest, components=tuple(self.components)
+        )
 
 
 @dataclass(frozen=True)
