@@ -151,7 +151,7 @@ class FakeKubernetes(Kubernetes):
         if body is not None and uid in {None, body["metadata"]["uid"]}:
             self.remove(resource, namespace, name)
 
-    async def pod_log(self, namespace: str, pod: str, container: str, *, tail_lines: int, limit_bytes: int) -> str:
+    async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         self._ask("log", PODS, {})
         if (pod, container) not in self.logs:
             raise NotFoundError(404, "NotFound", f'pods "{pod}" not found')

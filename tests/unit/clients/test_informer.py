@@ -11,7 +11,7 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.clients import informer as module
-from cairn.clients.informer import LONGEST_BACKOFF_SECONDS, Informer
+from cairn.clients.informer import LONGEST_BACKOFF_SECONDS, SHORTEST_WATCH_SECONDS, Informer
 from cairn.clients.kubernetes import JOBS, JSON, ApiError, GoneError, Resource
 from cairn.clients.store import ObjectStore
 from tests.unit.fake_kubernetes import FakeKubernetes
@@ -56,6 +56,12 @@ class Watched:
         task.cancel()
 
 
+async def watches_again() -> None:
+    """Let the pause after a watch that was short go by."""
+    await asyncio.sleep(SHORTEST_WATCH_SECONDS)
+    await settle()
+
+
 def name_of(body: JsonObject) -> str:
     return body["metadata"]["name"]
 
@@ -95,7 +101,7 @@ async def test_a_watch_that_ends_goes_on_where_it_was_without_another_list(kuber
     watched = Watched(kubernetes)
     async with watched.running():
         kubernetes.end_watches()
-        await settle()
+        await watches_again()
         kubernetes.add(JOBS, job("a"))
         await settle()
 
@@ -112,7 +118,7 @@ async def test_after_a_gap_what_vanished_meanwhile_is_found(kubernetes: FakeKube
         kubernetes.end_watches(GONE)
         kubernetes.remove(JOBS, "ml", "a")
         kubernetes.add(JOBS, job("c"))
-        await settle()
+        await watches_again()
 
     assert watched.names == ["b", "c"]
     assert sorted(set(watched.told)) == ["a", "b", "c"]
@@ -134,7 +140,7 @@ async def test_an_object_that_was_made_anew_during_a_gap_is_the_new_one(kubernet
         kubernetes.end_watches(GONE)
         kubernetes.remove(JOBS, "ml", "a")
         kubernetes.add(JOBS, job("a", uid="new"))
-        await settle()
+        await watches_again()
 
     kept = watched.store.get(("ml", "a"))
     assert kept is not None

@@ -310,8 +310,8 @@ async def test_a_log_is_read_from_its_end(server: ApiServer, kubernetes: Kuberne
 
     server.answer = answer
 
-    text = await kubernetes.pod_log("ml", "a", "train", tail_lines=40, limit_bytes=16384)
+    text = await kubernetes.pod_log("ml", "a", "train", lines=40, limit=16384)
 
     assert text == "café �"
     assert server.last.path == "/api/v1/namespaces/ml/pods/a/log"
-    assert dict(server.last.query) == {"container": "train", "tailLines": "40", "limitBytes": "16384"}
+    assert dict(server.last.query) == {"container": "train", "tailLines": "40"}

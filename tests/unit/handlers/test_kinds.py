@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from typing import Any, cast
 
 import kopf
@@ -36,18 +37,22 @@ def test_each_kind_has_a_handler():
     assert sorted(handlers(Told())) == ["pipelineruns-changed", "stackcomponents-changed", "stacks-changed"]
 
 
-def test_a_change_is_handed_on_with_its_type():
+def test_handlers_run_on_the_loop_and_not_in_a_thread():
+    assert all(inspect.iscoroutinefunction(handler) for handler in handlers(Told()).values())
+
+
+async def test_a_change_is_handed_on_with_its_type():
     told = Told()
 
-    handlers(told)["stacks-changed"](event={"type": "MODIFIED", "object": {"metadata": {"name": "a"}}})
+    await handlers(told)["stacks-changed"](event={"type": "MODIFIED", "object": {"metadata": {"name": "a"}}})
 
     assert told.calls == [("stack", "MODIFIED", {"metadata": {"name": "a"}})]
 
 
-def test_what_kopf_keeps_and_what_cairn_keeps_are_two_objects():
+async def test_what_kopf_keeps_and_what_cairn_keeps_are_two_objects():
     told, body = Told(), {"metadata": {"name": "a"}}
 
-    handlers(told)["pipelineruns-changed"](event={"type": "ADDED", "object": body})
+    await handlers(told)["pipelineruns-changed"](event={"type": "ADDED", "object": body})
     told.calls[0][2]["metadata"]["name"] = "changed"
 
     assert body == {"metadata": {"name": "a"}}

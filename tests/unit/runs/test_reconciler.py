@@ -170,10 +170,39 @@ async def test_a_log_that_cannot_be_read_now_is_read_later(world: RunWorld):
     world.put(world.pod("wine-1-only-1").ends("only", 1, message='{"r": 1}'))
     world.kubernetes.objections["log pods"] = lambda _: ApiError(503, "ServiceUnavailable", "the kubelet is away")
 
-    with pytest.raises(ApiError):
-        await world.reconcile()
+    await world.reconcile()
+    undecided = world.states()
+    world.kubernetes.objections.clear()
+    world.kubernetes.logs["wine-1-only-1-x7k2p", "only"] = "Traceback"
+    await world.reconcile()
 
-    assert world.states() == {"only": "Queued"}
+    assert (undecided, world.states()) == ({"only": "Running"}, {"only": "Failed"})
+
+
+async def test_a_job_that_the_api_server_does_not_create_keeps_nothing_from_being_recorded(world: RunWorld):
+    world.run(run_spec(step("first"), step("beside"), step("then", dependsOn=["first"]), **PRODUCTION))
+    await world.reconcile()
+    world.put(world.pod("wine-1-first-1").ends("first", 0))
+    world.kubernetes.objections[CREATE_JOBS] = lambda _: ApiError(500, "InternalError", "failed calling webhook")
+
+    await world.reconcile()
+
+    assert world.states() == {"first": "Succeeded", "beside": "Queued", "then": "Pending"}
+
+
+async def test_a_pod_that_was_not_seen_before_its_job_ended_is_looked_for(world: RunWorld):
+    world.run(run_spec(step("only"), **PRODUCTION))
+    await world.reconcile()
+    pod = world.pod("wine-1-only-1").ends("only", 3).body
+    job = world.kubernetes.one(JOBS, "wine-1-only-1")
+    world.kubernetes.add(JOBS, {**job, "status": {"conditions": [{"type": "Failed", "status": "True"}]}})
+    world.see()
+    world.kubernetes.add(PODS, pod)
+
+    await world.reconciler.reconcile(("ml", RUN.name))
+
+    (ended,) = world.status["steps"]
+    assert (ended["reason"], ended["exitCode"]) == ("ExitCode", 3)
 
 
 class TestNothingRunsTwice:

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 CONTROLLER = "cairn.dev/operator"
 LONGEST_NOTE = 1024
+"""In bytes, as the API server counts."""
 
 
 class EventRecorder:
@@ -41,7 +42,7 @@ class EventRecorder:
             "type": type_,
             "reason": reason[:128],
             "action": action,
-            "note": note[:LONGEST_NOTE],
+            "note": note.encode()[:LONGEST_NOTE].decode(errors="ignore"),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance[:128],
             "regarding": {

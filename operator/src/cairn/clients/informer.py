@@ -117,6 +117,10 @@ class Informer:
             yield body["metadata"]["resourceVersion"]
 
     def _keep(self, body: JsonObject) -> None:
+        if self._metadata_only:
+            # the annotation of a client-side apply holds a whole Secret
+            kept = ("namespace", "name", "uid", "resourceVersion")
+            body = {"metadata": {key: body["metadata"][key] for key in kept if key in body["metadata"]}}
         body["metadata"].pop("managedFields", None)
         if self._store.put(body):
             self._on_change(body)

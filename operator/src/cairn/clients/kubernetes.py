@@ -19,8 +19,9 @@ from kubernetes.aio.client import ApiClient, Configuration
 from cairn.api.base import GROUP, VERSION, JsonObject
 from cairn.clients import metrics
 
-REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
-WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=330)
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=75)
+"""A watch is silent for a minute at most: then comes a bookmark."""
 WATCH_SECONDS = 300
 
 JSON = "application/json"
@@ -108,6 +109,7 @@ class Kubernetes:
     async def connect(cls) -> Kubernetes:
         """Connect with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
         configuration = Configuration()
+        configuration.connection_pool_maxsize = 0  # no limit: each watch holds a connection for as long as it lasts
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
@@ -175,11 +177,14 @@ class Kubernetes:
         except NotFoundError:
             return
 
-    async def pod_log(self, namespace: str, pod: str, container: str, *, tail_lines: int, limit_bytes: int) -> str:
-        """Return the end of a container's log."""
-        query = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(limit_bytes)}
+    async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
+        """Return the last lines of a container's log, and of these the last `limit` bytes."""
+        query = {"container": container, "tailLines": str(lines)}
         response = await self._request("GET", PODS.path(namespace, pod, "log"), PODS, query=query, verb="get")
-        return (await response.read()).decode(errors="replace")
+        tail = b""
+        async for chunk in response.content.iter_any():
+            tail = (tail + chunk)[-limit:]
+        return tail.decode(errors="replace")
 
     async def watch(
         self,

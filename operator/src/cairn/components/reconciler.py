@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from cairn.clients.store import Key
 from cairn.components.base import Verdict
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, first_problem, load
 from cairn.components.usage import users_of
-
-logger = logging.getLogger(__name__)
 
 READY = "Ready"
 IN_USE, USED = "InUse", "UsedByStacks"
@@ -108,7 +105,7 @@ class ComponentReconciler:
         return tuple((name, secret["metadata"]["resourceVersion"] if secret else "") for name, secret in found)
 
     async def _write(self, body: JsonObject, verdict: Verdict) -> None:
-        old = StackComponentStatus.model_validate(body.get("status") or {})
+        old = StackComponentStatus.model_validate(body.get("status") or {}, extra="ignore")
         metadata, now = body["metadata"], datetime.now(UTC)
         users = self._users(body)
         held = _held_by(users) if metadata.get("deletionTimestamp") else None

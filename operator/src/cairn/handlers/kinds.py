@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import kopf
@@ -46,8 +46,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.peering.standalone = True
 
 
-def _handler(changed: Changed) -> Callable[..., None]:
-    def handle(event: kopf.RawEvent, **_: Any) -> None:
+def _handler(changed: Changed) -> Callable[..., Awaitable[None]]:
+    """Return a coroutine function: kopf would call any other in a thread, and nothing that it touches is made for threads."""
+
+    async def handle(event: kopf.RawEvent, **_: Any) -> None:
         changed(event["type"], copy.deepcopy(cast(JsonObject, event["object"])))
 
     return handle

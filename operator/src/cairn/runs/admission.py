@@ -31,7 +31,11 @@ class PodAdmission:
         self._accepted: OrderedDict[str, None] = OrderedDict()
 
     async def problem_of(self, context: PodContext, steps: Sequence[Step]) -> str | None:
-        """Return what the API server says against the first step that it refuses, or None."""
+        """Return what the API server says against the first step that it refuses for good, or None.
+
+        Raises:
+            ApiError: it could not judge, or refuses for now.
+        """
         context = _with_stand_ins(context, steps)
         for step in steps:
             pod = build_pod(context, [Attempt(step, 1)])
@@ -60,7 +64,9 @@ class PodAdmission:
         except ForbiddenError as error:
             if "exceeded quota" in error.message:
                 return None  # there may be room when the step's turn comes
-            return f"its pod is not allowed here: {error.message}"
+            if "violates PodSecurity" in error.message:
+                return f"its pod is not allowed here: {error.message}"
+            raise  # what is missing (a ServiceAccount, a PriorityClass, a permission) may yet come
         return None
 
 

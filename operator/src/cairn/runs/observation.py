@@ -169,8 +169,7 @@ def _own_ended(view: _View, ended: JsonObject, *, over: bool) -> AttemptObservat
         name: KeptArtifact(uris.get(name, ""), str(item["digest"]), int(item["sizeBytes"]))
         for name, item in cast(Mapping[str, Any], report.get("artifacts") or {}).items()
     }
-    by_message = results_of(view.step) and "results" not in report and view.whole_messages
-    results = str(ended.get("message") or "") if by_message else report.get("results", "")
+    results = report["results"] if "results" in report else str(ended.get("message") or "")
     return _succeeded(view, {**published, "startedAt": started}, artifacts, results if results_of(view.step) else None)
 
 
@@ -209,10 +208,22 @@ def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
     extra = [name for name in values if name not in declared]
     if extra:
         return f"Step {step.name} wrote the result {extra[0]}, which it does not declare; add it to outputs.results."
+    broken = [name for name, value in values.items() if not _is_unicode(value)]
+    if broken:
+        return f"Result {broken[0]} of step {step.name} is not valid Unicode; write it otherwise, such as in hex."
     nested = [name for name, value in values.items() if isinstance(value, (dict, list)) or value is None]
     if nested:
         return f"Result {nested[0]} of step {step.name} is not a string, number or boolean; write a flat object."
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
+def _is_unicode(value: object) -> bool:
+    """Return whether UTF-8 can hold a value: JSON may escape half of a surrogate pair, which the API server refuses."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 
+import aiohttp
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
@@ -18,10 +19,11 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import (
     JOBS,
     PIPELINE_RUNS,
+    PODS,
     AlreadyExistsError,
     ApiError,
-    ForbiddenError,
     InvalidError,
+    NotFoundError,
 )
 from cairn.clients.store import Key, key_of
 from cairn.components.registry import first_problem
@@ -29,7 +31,7 @@ from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.job import build_job
 from cairn.runs.observation import AttemptObservation, observe_job
-from cairn.runs.planner import Observed, Outcome, Plan, Refusal, plan
+from cairn.runs.planner import ENDED, Observed, Outcome, Plan, Refusal, plan
 from cairn.runs.pod import Attempt, PodContext, TransferImage, pod_settings, step_template
 from cairn.runs.references import Values
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
@@ -41,6 +43,9 @@ from cairn.stacks.resolution import UsableStack
 logger = logging.getLogger(__name__)
 
 RETRY_REFUSED_SECONDS = 10.0
+CREATIONS_AT_ONCE = 32
+CAN_BE_TRIED_AGAIN = (ApiError, aiohttp.ClientError, TimeoutError)
+STACK_NOT_READY = "StackNotReady"
 LOG_TAIL_BYTES = 16 * 1024
 LOG_TAIL_LINES = 40
 
@@ -54,6 +59,7 @@ class RunReconciler:
         self._admission = PodAdmission(cluster.kubernetes)
         self._logs: dict[Key, dict[tuple[str, str], str]] = {}
         """What was read of containers' logs, by pod UID and container, for as long as the run is active."""
+        self._creating = asyncio.Semaphore(CREATIONS_AT_ONCE)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one run a step further; return in how many seconds to look at it again."""
@@ -61,14 +67,17 @@ class RunReconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._logs.pop(key, None)
             return None
-        status = PipelineRunStatus.model_validate(body.get("status") or {})
+        status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
             self._logs.pop(key, None)
+            await self._acknowledge(body, status)
             return None
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
         except ValidationError as error:
-            await self._refuse(body, status, f"{first_problem(error)}")
+            if status.start_time is not None:
+                raise  # CRDs newer than this operator: the run goes on when the operator is upgraded
+            await self._refuse(body, status, first_problem(error))
             return None
         choice = choose_stack(self._cluster, key[0], spec, status)
         if status.start_time is None:
@@ -81,19 +90,28 @@ class RunReconciler:
         """Accept the run, refuse it, or wait for its stack."""
         stack = choice.stack
         if stack is None:
-            return await self._wait(body, spec, status, choice.message)
+            return await self._wait(body, spec, status, STACK_NOT_READY, choice.message)
+        if self._cluster.jobs.indexed(body["metadata"]["namespace"], naming.shortened(body["metadata"]["name"])):
+            return await self._advance(body, spec, status, choice)  # it was accepted, and the record of that is lost
         if stack.built_in:
             verdict = await stack.artifact_store.check(self._cluster.kubernetes)
             if not verdict.ready:
-                return await self._wait(body, spec, status, f"The built-in stack is not ready: {verdict.message}")
-        problem = await self._problem_of(body, spec, stack)
+                message = f"The built-in stack is not ready: {verdict.message}"
+                return await self._wait(body, spec, status, STACK_NOT_READY, message)
+        try:
+            problem = await self._problem_of(body, spec, stack)
+        except CAN_BE_TRIED_AGAIN as error:
+            refusal = _refusal(error, "The API server could not check the run's pods")
+            return await self._wait(body, spec, status, refusal.reason, refusal.message)
         if problem is not None:
             await self._refuse(body, status, problem)
             return None
         return await self._advance(body, spec, status, choice)
 
-    async def _wait(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, message: str) -> float:
-        outcome = Outcome("Unknown", "StackNotReady", message[:4096])
+    async def _wait(
+        self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, reason: str, message: str
+    ) -> float:
+        outcome = Outcome("Unknown", reason, message[:4096])
         await self._write(body, status, waiting(status, spec, outcome, _generation(body), _now()), outcome)
         return RETRY_REFUSED_SECONDS
 
@@ -110,7 +128,14 @@ class RunReconciler:
             observed = with_changes(await self._observe(body, spec, status), refusals=refusals)
             planned = plan(spec, observed, scheduler, choice.message)
         await self._write(body, status, record(status, planned, stack, _generation(body), _now()), planned.outcome)
-        return RETRY_REFUSED_SECONDS if observed.refusals or stack is None else None
+        undecided = any(attempt.wants_log_of for attempt in observed.attempts.values())
+        return RETRY_REFUSED_SECONDS if observed.refusals or undecided or stack is None else None
+
+    async def _acknowledge(self, body: JsonObject, status: PipelineRunStatus) -> None:
+        """Record that a change after the end (of `suspend`) was seen: it changes nothing."""
+        if status.observed_generation != _generation(body):
+            seen = status.model_copy(update={"observed_generation": _generation(body)})
+            await self._cluster.write_status(PIPELINE_RUNS, self._cluster.runs, body, seen.to_json())
 
     async def _problem_of(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what is wrong with the run as a whole, or None."""
@@ -121,50 +146,61 @@ class RunReconciler:
 
     async def _observe(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus) -> Observed:
         latest: dict[str, AttemptObservation] = {}
-        for attempt in await self._attempts(body, spec):
+        for attempt in await self._attempts(body, spec, {step.name for step in status.steps if step.state in ENDED}):
             if attempt.step not in latest or latest[attempt.step].number <= attempt.number:
                 latest[attempt.step] = attempt
         return Observed(recorded={step.name: step for step in status.steps}, attempts=latest)
 
-    async def _attempts(self, body: JsonObject, spec: PipelineRunSpec) -> list[AttemptObservation]:
-        """Return what the run's Jobs and pods show, reading the few logs that this needs."""
+    async def _attempts(self, body: JsonObject, spec: PipelineRunSpec, ended: set[str]) -> list[AttemptObservation]:
+        """Return what the run's Jobs and pods show of steps that have not ended, reading the few logs that this needs."""
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
         label = naming.shortened(body["metadata"]["name"])
         steps = {step.name: step for step in spec.steps}
         pods = _newest_by_job(self._cluster.pods.indexed(namespace, label))
         found: list[AttemptObservation] = []
         for job in self._cluster.jobs.indexed(namespace, label):
-            if not _owned_by(job, uid):
+            attempts = naming.attempts_of(job["metadata"].get("annotations") or {})
+            if not _owned_by(job, uid) or all(step in ended for step, _ in attempts):
                 continue
-            pod = pods.get(job["metadata"]["uid"])
+            pod = pods.get(job["metadata"]["uid"]) or await self._unseen_pod(job)
             seen = list(observe_job(job, pod, steps, self._logs_of(body, pod)))
             while pod is not None and (wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]):
-                for container in wanted:
-                    await self._read_log(body, pod, container)
+                if not all([await self._read_log(body, pod, container) for container in wanted]):
+                    break  # these attempts stay undecided until the logs can be read
                 seen = list(observe_job(job, pod, steps, self._logs_of(body, pod)))
             found.extend(seen)
         return found
+
+    async def _unseen_pod(self, job: JsonObject) -> JsonObject | None:
+        """Return the pod of a Job that has ended before its pod was seen: Jobs and pods are watched apart, in no order."""
+        ended = {item["type"] for item in job.get("status", {}).get("conditions", ()) if item["status"] == "True"}
+        if not ended & {"Complete", "Failed"}:
+            return None
+        metadata = job["metadata"]
+        selector = f"batch.kubernetes.io/controller-uid={metadata['uid']}"
+        pods, _ = await self._cluster.kubernetes.list(PODS, metadata["namespace"], selector=selector)
+        return max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
 
     def _logs_of(self, body: JsonObject, pod: JsonObject | None) -> Mapping[str, str]:
         uid = pod["metadata"]["uid"] if pod else ""
         logs = self._logs.get(key_of(body), {})
         return {container: text for (pod_uid, container), text in logs.items() if pod_uid == uid}
 
-    async def _read_log(self, body: JsonObject, pod: JsonObject, container: str) -> None:
+    async def _read_log(self, body: JsonObject, pod: JsonObject, container: str) -> bool:
+        """Read the end of a container's log; return whether that is settled, also because the log is gone."""
         metadata = pod["metadata"]
+        lines = 1 if container.startswith("cairn-") else LOG_TAIL_LINES
         try:
             text = await self._cluster.kubernetes.pod_log(
-                metadata["namespace"],
-                metadata["name"],
-                container,
-                tail_lines=LOG_TAIL_LINES,
-                limit_bytes=LOG_TAIL_BYTES,
+                metadata["namespace"], metadata["name"], container, lines=lines, limit=LOG_TAIL_BYTES
             )
-        except ApiError as error:
-            if error.status >= 500:
-                raise
+        except (NotFoundError, InvalidError):
             text = ""
+        except CAN_BE_TRIED_AGAIN as error:
+            logger.warning("The log of %s in pod %s could not be read: %s", container, metadata["name"], error)
+            return False
         self._logs.setdefault(key_of(body), {})[metadata["uid"], container] = text
+        return True
 
     async def _launch(
         self, body: JsonObject, spec: PipelineRunSpec, planned: Plan, stack: UsableStack
@@ -177,7 +213,8 @@ class RunReconciler:
 
         async def create(launch: Launch) -> None:
             attempts = [Attempt(steps[name], number) for name, number in launch.attempts]
-            refusal = await self._create(body, build_job(context, attempts))
+            async with self._creating:
+                refusal = await self._create(body, build_job(context, attempts))
             if refusal is not None:
                 refusals[launch.attempts[0][0]] = refusal
 
@@ -187,13 +224,14 @@ class RunReconciler:
     async def _create(self, body: JsonObject, job: JsonObject) -> Refusal | None:
         namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
         try:
-            created = await self._cluster.kubernetes.create(JOBS, namespace, job)
-        except AlreadyExistsError:
-            created = await self._cluster.kubernetes.get(JOBS, namespace, name)
-            if not _owned_by(created, body["metadata"]["uid"]):
-                return Refusal("NameTaken", f"There is a Job {name} that is not this run's; delete it.")
-        except (ForbiddenError, InvalidError) as error:
-            return Refusal(error.reason, f"The API server refused Job {name}: {error.message}")
+            try:
+                created = await self._cluster.kubernetes.create(JOBS, namespace, job)
+            except AlreadyExistsError:
+                created = await self._cluster.kubernetes.get(JOBS, namespace, name)
+                if not _owned_by(created, body["metadata"]["uid"]):
+                    return Refusal("NameTaken", f"There is a Job {name} that is not this run's; delete it.")
+        except CAN_BE_TRIED_AGAIN as error:
+            return _refusal(error, f"The API server did not create Job {name}")
         self._cluster.jobs.put(created)
         return None
 
@@ -217,6 +255,14 @@ class RunReconciler:
         if was is None or was.reason != outcome.reason:
             kind = "Warning" if outcome.status == "False" else "Normal"
             await self._cluster.events.record(body, kind, outcome.reason, "Run", outcome.message)
+
+
+def _refusal(error: BaseException, what: str) -> Refusal:
+    """Return what is said of a request that the API server refused, or did not answer."""
+    if isinstance(error, ApiError):
+        reason = error.reason if error.reason.isalnum() else "ApiError"
+        return Refusal(reason, f"{what}: {error.message}; it is tried again."[:1024])
+    return Refusal("ApiServerUnreachable", f"{what}: {type(error).__name__}; it is tried again.")
 
 
 def identity(body: JsonObject) -> naming.RunIdentity:

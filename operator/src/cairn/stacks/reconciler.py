@@ -58,7 +58,7 @@ class StackReconciler:
         return replace(resolution, stack=None, reason="Deleting", message=message)
 
     async def _write(self, body: JsonObject, resolution: Resolution, active: int) -> None:
-        old = StackStatus.model_validate(body.get("status") or {})
+        old = StackStatus.model_validate(body.get("status") or {}, extra="ignore")
         metadata, now = body["metadata"], timestamp(datetime.now(UTC))
         ready = resolution.stack is not None
         conditions = set_condition(

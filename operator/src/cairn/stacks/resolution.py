@@ -100,7 +100,7 @@ def built_in_stack(namespace: str) -> UsableStack:
 
 def default_stack(stacks: Sequence[JsonObject]) -> JsonObject | None:
     """Return the namespace's default Stack: of several, the newest; of several as new, the first by name."""
-    marked = [stack for stack in stacks if is_default(stack)]
+    marked = [stack for stack in stacks if is_default(stack) and not stack["metadata"].get("deletionTimestamp")]
     by_name = sorted(marked, key=lambda stack: stack["metadata"]["name"])
     return max(by_name, key=lambda stack: stack["metadata"].get("creationTimestamp", ""), default=None)
 
