@@ -61,6 +61,7 @@ STATUS: dict[str, JsonObject] = {
         "durationSeconds": 17,
         "stack": {
             "name": "production",
+            "builtIn": False,
             "digest": "sha256:0",
             "components": [{"type": "orchestrator", "name": "kubernetes", "flavor": "kubernetes"}],
         },

@@ -10,7 +10,8 @@ from cairn.api.pipelinerun import ArtifactStatus, Parameter, PipelineRunSpec, St
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.components.artifact_store.local import Local as LocalStore
 from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
-from cairn.components.artifact_store.s3 import S3, S3Config
+from cairn.components.artifact_store.s3.config import S3Config
+from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import ArtifactStore, StepOperator
 from cairn.components.orchestrator.kubernetes import KubernetesConfig, KubernetesJobs
 from cairn.components.orchestrator.local import Local, LocalConfig

@@ -7,7 +7,7 @@ import pytest
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, Kubernetes
 from cairn.components import reconciler as module
-from cairn.components.artifact_store.s3 import S3
+from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import Verdict
 from cairn.components.reconciler import ComponentReconciler
 from tests.unit.builders import BUCKET_SPEC, NOW, component_body, stack_body

@@ -22,7 +22,7 @@ from cairn.clients.kubernetes import (
     Resource,
 )
 from cairn.clients.store import Key
-from cairn.components.artifact_store.s3 import S3
+from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import Verdict
 from cairn.handlers import work_queue
 from cairn.handlers.operator import Operator

@@ -44,17 +44,6 @@ def test_long_names_that_differ_at_their_end_stay_different():
     assert naming.job_name("r" * 250 + "1", "train", 1) != naming.job_name("r" * 250 + "2", "train", 1)
 
 
-@given(run_names)
-def test_a_shortened_name_is_a_label_s_value(name: str):
-    assert LABEL_VALUE.fullmatch(naming.shortened(name))
-    assert len(name) > 63 or naming.shortened(name) == name
-
-
-@given(run_names, run_names)
-def test_different_names_stay_different_when_they_are_shortened(one: str, other: str):
-    assert (naming.shortened(one) == naming.shortened(other)) == (one == other)
-
-
 def test_the_labels_of_a_step_s_own_pod_name_step_and_attempt():
     assert naming.labels(RUN, "production", [("train", 2)]) == {
         "app.kubernetes.io/managed-by": "cairn",

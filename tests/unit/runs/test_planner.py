@@ -155,7 +155,7 @@ class TestOutcome:
     def test_completed(self):
         planned = plan(run_spec(step("load")), observed(seen("load", Phase.SUCCEEDED)), JOBS)
 
-        assert planned.outcome == Outcome("True", "Completed", "All 1 steps succeeded.")
+        assert planned.outcome == Outcome("True", "Completed", "The step succeeded.")
         assert planned.outcome.finished
 
     def test_failed_with_the_first_failure_s_cause(self):

@@ -320,7 +320,7 @@ class TestRefusals:
         condition = world.condition(PIPELINE_RUNS, RUN.name, "Succeeded")
         assert (condition["status"], condition["reason"]) == ("False", "InvalidSpec")
         assert condition["message"] == (
-            "spec.steps[a].dependsOn: there is no step b; name one of: a, c (and 1 more problems)"
+            "spec.steps[a].dependsOn: there is no step b; name one of: a, c (and 1 more problem)"
         )
         assert world.jobs() == []
 

@@ -6,7 +6,8 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.api.stack import StackSpec
-from cairn.stacks.resolution import Resolution, built_in_stack, default_stack, is_default, resolve
+from cairn.stacks.default_stack import default_stack, is_default
+from cairn.stacks.resolution import Resolution, built_in_stack, resolve
 from tests.unit.builders import (
     BUCKET_SPEC,
     DISK_SPEC,

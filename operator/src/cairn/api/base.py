@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    ValidationError,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
@@ -44,6 +45,12 @@ class Model(BaseModel):
     def to_json(self) -> JsonObject:
         """Return the object as it goes over the wire: aliases, and no absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that a model refused, as `field: message`."""
+    problem = error.errors()[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 import jsonpatch
 
-from cairn.api.base import GROUP, JsonObject
+from cairn.api.base import JsonObject
+from cairn.api.labels import RUN_LABEL
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
 from cairn.clients.store import ObjectStore, key_of
-
-RUN_LABEL = f"{GROUP}/run"
 
 
 def _run_of(body: JsonObject) -> str | None:

@@ -166,6 +166,10 @@ class Bucket:
         with _translated("GetObject"):
             return cast(bytes, answer["Body"].read(limit))
 
+    def list_keys(self, prefix: str) -> None:
+        """Ask which keys begin with a prefix, one of them at most."""
+        self._call("ListObjectsV2", Prefix=prefix, MaxKeys=1)
+
     def delete(self, key: str, version: str | None = None) -> None:
         """Delete an object, or one version of it for good."""
         self._call("DeleteObject", Key=key, **({} if version is None else {"VersionId": version}))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.base import FINALIZER, JsonObject, first_problem
 from cairn.api.conditions import find_condition, set_condition
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
@@ -17,7 +17,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import STACK_COMPONENTS
 from cairn.clients.store import Key
 from cairn.components.base import Verdict
-from cairn.components.registry import AnyFlavor, UnknownFlavorError, first_problem, load
+from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
 from cairn.components.usage import users_of
 
 READY = "Ready"

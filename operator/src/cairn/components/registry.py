@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
-
 import cairn.components as components_package
 from cairn.api.base import JsonObject, Model
 from cairn.api.stack_component import build_spec
@@ -57,12 +55,6 @@ def load(component: JsonObject) -> AnyFlavor:
                 raise UnknownFlavorError(f"this version of Cairn has no {type_name} of flavor {flavor_name}")
             return flavor(metadata["namespace"], metadata["name"], flavor.config_model.model_validate(config))
     raise UnknownFlavorError("the spec names no type and flavor")
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing that a model refused, as `field: message`."""
-    problem = error.errors()[0]
-    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
 def _discover() -> Iterator[type[AnyFlavor]]:

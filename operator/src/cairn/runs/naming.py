@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cairn.api.base import GROUP
+from cairn.api.labels import HASH_LENGTH, LABEL_LENGTH, MANAGED_BY, MANAGED_BY_CAIRN, RUN_LABEL, shortened
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-MANAGED_BY_CAIRN = "cairn"
-SELECTOR = f"{MANAGED_BY}={MANAGED_BY_CAIRN},{GROUP}/run"
-RUN_LABEL = f"{GROUP}/run"
+SELECTOR = f"{MANAGED_BY}={MANAGED_BY_CAIRN},{RUN_LABEL}"
 PIPELINE_LABEL = f"{GROUP}/pipeline"
 STEP_LABEL = f"{GROUP}/step"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
@@ -20,9 +18,6 @@ ATTEMPTS_ANNOTATION = f"{GROUP}/attempts"
 """Which steps, and which attempt of each, a Job runs, in their order: `load=1,train=2`."""
 RUN_NAME_ANNOTATION = f"{GROUP}/run-name"
 """The run's whole name: a label's value holds 63 characters of it only."""
-
-LABEL_LENGTH = 63
-HASH_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -33,14 +28,6 @@ class RunIdentity:
     name: str
     uid: str
     pipeline: str
-
-
-def shortened(name: str, length: int = LABEL_LENGTH) -> str:
-    """Return the name, or its beginning and a hash of the whole where it is too long."""
-    if len(name) <= length:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]
-    return f"{name[: length - HASH_LENGTH - 1].rstrip('-.')}-{digest}"
 
 
 def job_name(run: str, step: str, attempt: int) -> str:

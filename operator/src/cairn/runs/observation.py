@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import Enum
 from typing import Any, cast
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import Step
+from cairn.api.time import parse, timestamp
 from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.pod import PLAN_VARIABLE, reports_results_itself
@@ -297,8 +299,17 @@ def _pod_ended(view: _View) -> AttemptObservation:
         reason=reason,
         message=message[:1024],
         started=(_running(view.own) or _terminated(view.own) or {}).get("startedAt"),
-        ended=view.pod["metadata"].get("deletionTimestamp"),
+        ended=_deleted_at(view.pod),
     )
+
+
+def _deleted_at(pod: JsonObject) -> str | None:
+    """Return when the deletion of a pod was asked for: its `deletionTimestamp` is the end of the grace period."""
+    metadata = pod["metadata"]
+    if "deletionTimestamp" not in metadata:
+        return None
+    grace_period = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    return timestamp(parse(metadata["deletionTimestamp"]) - grace_period)
 
 
 def _disrupted(view: _View, ended: JsonObject) -> bool:

@@ -160,9 +160,11 @@ def _outcome(spec: PipelineRunSpec, steps: Sequence[StepStatus], held: str) -> O
     active = [step for step in steps if step.state in ACTIVE]
     if all(step.state in ENDED for step in steps):
         if not failed:
-            return Outcome("True", "Completed", f"All {len(steps)} steps succeeded.")
+            return Outcome(
+                "True", "Completed", "The step succeeded." if len(steps) == 1 else f"All {len(steps)} steps succeeded."
+            )
         first = failed[0]
-        others = f" {len(failed) - 1} other steps failed too." if len(failed) > 1 else ""
+        others = f" {_others(len(failed) - 1)} failed too." if len(failed) > 1 else ""
         return Outcome(
             "False", "StepFailed", f"Step {first.name} failed: {first.reason}: {first.message}{others}"[:4096]
         )
@@ -182,6 +184,10 @@ def _outcome(spec: PipelineRunSpec, steps: Sequence[StepStatus], held: str) -> O
             "Unknown", "Running", f"Step {troubled.name} waits: {troubled.reason}: {troubled.message}"[:4096]
         )
     return Outcome("Unknown", "Running", _progress(active))
+
+
+def _others(count: int) -> str:
+    return "1 other step" if count == 1 else f"{count} other steps"
 
 
 def _progress(active: Sequence[StepStatus]) -> str:

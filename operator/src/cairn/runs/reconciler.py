@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import aiohttp
 from pydantic import ValidationError
 
-from cairn.api.base import JsonObject
+from cairn.api.base import JsonObject, first_problem
 from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus, StepStatus
-from cairn.api.time import timestamp
+from cairn.api.time import seconds_between, timestamp
 from cairn.clients import metrics
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import (
@@ -26,7 +26,6 @@ from cairn.clients.kubernetes import (
     NotFoundError,
 )
 from cairn.clients.store import Key, key_of
-from cairn.components.registry import first_problem
 from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.job import build_job
@@ -141,7 +140,7 @@ class RunReconciler:
         """Return what is wrong with the run as a whole, or None."""
         problems = problems_of(spec, stack)
         for problem in problems:
-            return f"{problem} (and {len(problems) - 1} more problems)" if len(problems) > 1 else str(problem)
+            return f"{problem} ({_and_more(len(problems) - 1)})" if len(problems) > 1 else str(problem)
         return await self._admission.problem_of(_context(body, spec, stack, (), self._transfer), spec.steps)
 
     async def _observe(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus) -> Observed:
@@ -248,6 +247,8 @@ class RunReconciler:
         for step in new.steps:
             if step.state in {"Succeeded", "Failed", "Skipped"} and before.get(step.name) != step.state:
                 metrics.STEPS_FINISHED.labels(state=step.state).inc()
+                if step.start_time and step.completion_time:
+                    metrics.STEP_SECONDS.observe(seconds_between(step.start_time, step.completion_time))
         if new.completion_time is not None:
             metrics.RUNS_FINISHED.labels(reason=outcome.reason).inc()
             metrics.RUN_SECONDS.observe(new.duration_seconds or 0)
@@ -263,6 +264,10 @@ def _refusal(error: BaseException, what: str) -> Refusal:
         reason = error.reason if error.reason.isalnum() else "ApiError"
         return Refusal(reason, f"{what}: {error.message}; it is tried again."[:1024])
     return Refusal("ApiServerUnreachable", f"{what}: {type(error).__name__}; it is tried again.")
+
+
+def _and_more(problems: int) -> str:
+    return "and 1 more problem" if problems == 1 else f"and {problems} more problems"
 
 
 def identity(body: JsonObject) -> naming.RunIdentity:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus
 from cairn.api.stack import BUILT_IN_STACK
 from cairn.clients.cluster import Cluster
-from cairn.stacks.reconciler import resolve_stack
-from cairn.stacks.resolution import UsableStack, built_in_stack, default_stack
+from cairn.stacks.default_stack import default_stack
+from cairn.stacks.resolution import UsableStack, built_in_stack, resolve_stack
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.conditions import find_condition, set_condition
-from cairn.api.stack import StackSpec, StackStatus
+from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR
 from cairn.components.reconciler import READY
-from cairn.components.registry import first_problem
-from cairn.stacks.resolution import Resolution, default_stack, is_default, resolve
+from cairn.stacks.default_stack import default_contest
+from cairn.stacks.resolution import Resolution, resolve_stack
 
 DEFAULT = "Default"
 
@@ -94,17 +92,8 @@ class StackReconciler:
         written = await self._cluster.write_status(STACKS, self._cluster.stacks, body, new.to_json())
         was = find_condition(old.conditions, READY)
         if written is not None and (was is None or (was.status, was.reason) != (str(ready), resolution.reason)):
-            kind = "Normal" if ready else "Warning"
+            kind = "Normal" if ready or resolution.unchecked else "Warning"
             await self._cluster.events.record(body, kind, resolution.reason, "Resolve", resolution.message)
-
-
-def resolve_stack(cluster: Cluster, key: Key, body: JsonObject) -> Resolution:
-    """Resolve a Stack object with the components of its namespace."""
-    try:
-        spec = StackSpec.model_validate(body.get("spec") or {})
-    except ValidationError as error:
-        return Resolution((), None, "InvalidSpec", first_problem(error))
-    return resolve(key[1], spec, lambda name: cluster.components.get((key[0], name)))
 
 
 def active_runs(cluster: Cluster, key: Key) -> list[str]:
@@ -114,20 +103,3 @@ def active_runs(cluster: Cluster, key: Key) -> list[str]:
         for run in cluster.runs.indexed(*key)
         if not (run.get("status") or {}).get("completionTime")
     ]
-
-
-def default_contest(body: JsonObject, stacks: list[JsonObject]) -> tuple[bool, str | None] | None:
-    """Return whether a Stack that asks to be the default is it, and what to do where several ask; None if it does not ask."""
-    if not is_default(body):
-        return None
-    others = [stack["metadata"]["name"] for stack in stacks if is_default(stack) and stack is not body]
-    others = [name for name in others if name != body["metadata"]["name"]]
-    winner = default_stack(stacks)
-    name = winner["metadata"]["name"] if winner else body["metadata"]["name"]
-    wins = name == body["metadata"]["name"]
-    if not others:
-        return wins, None
-    return wins, (
-        f"Several Stacks have the annotation cairn.dev/default-stack: {', '.join(sorted([*others, body['metadata']['name']]))}. "
-        f"The newest, {name}, is the default; take the annotation off the others."
-    )

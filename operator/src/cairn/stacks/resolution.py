@@ -10,18 +10,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cairn.api.base import JsonObject
+from cairn.api.base import JsonObject, first_problem
 from cairn.api.pipelinerun import ResolvedComponent, ResolvedStack
 from cairn.api.pod_template import EnvVar, PodTemplate
-from cairn.api.stack import BUILT_IN_STACK, DEFAULT_STACK_ANNOTATION, ComponentStatus, StackSpec
+from cairn.api.stack import BUILT_IN_STACK, ComponentStatus, StackSpec
+from cairn.clients.cluster import Cluster
+from cairn.clients.store import Key
 from cairn.components.artifact_store.local import Local as LocalStore
 from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
 from cairn.components.base import ArtifactStore, Orchestrator, StepOperator
 from cairn.components.orchestrator.local import Local as LocalOrchestrator
 from cairn.components.orchestrator.local import LocalConfig as LocalOrchestratorConfig
-from cairn.components.registry import AnyFlavor, UnknownFlavorError, first_problem, load
+from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
 from cairn.components.usage import references
 from cairn.stacks.rules import incompatibilities
+
+NOT_CHECKED = "NotChecked"
 
 FindComponent = Callable[[str], JsonObject | None]
 """Returns the StackComponent of that name in the stack's namespace, or None."""
@@ -58,6 +62,12 @@ class Resolution:
     reason: str
     message: str
 
+    @property
+    def unchecked(self) -> bool:
+        """Whether all that keeps the stack from being used is that components have not been checked yet."""
+        missing = {component.reason for component in self.components if not component.ready}
+        return missing == {NOT_CHECKED}
+
     def flavor_of(self, type_: str) -> str | None:
         """Return the flavor of the component of that type, where it is known."""
         return next((component.flavor for component in self.components if component.type == type_), None)
@@ -89,6 +99,15 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
     return Resolution(statuses, stack, "ComponentsReady", f"All {len(statuses)} components are ready.")
 
 
+def resolve_stack(cluster: Cluster, key: Key, body: JsonObject) -> Resolution:
+    """Resolve a Stack object with the components of its namespace."""
+    try:
+        spec = StackSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        return Resolution((), None, "InvalidSpec", first_problem(error))
+    return resolve(key[1], spec, lambda name: cluster.components.get((key[0], name)))
+
+
 def built_in_stack(namespace: str) -> UsableStack:
     """Return the stack of runs that name none where none is the default: everything local."""
     orchestrator = LocalOrchestrator(namespace, BUILT_IN_STACK, LocalOrchestratorConfig())
@@ -96,19 +115,6 @@ def built_in_stack(namespace: str) -> UsableStack:
     digest = _digest([orchestrator.config.to_json(), store.config.to_json()])
     stack = _usable(BUILT_IN_STACK, [orchestrator, store], digest=digest, template=None, env=())
     return replace(stack, built_in=True)
-
-
-def default_stack(stacks: Sequence[JsonObject]) -> JsonObject | None:
-    """Return the namespace's default Stack: of several, the newest; of several as new, the first by name."""
-    marked = [stack for stack in stacks if is_default(stack) and not stack["metadata"].get("deletionTimestamp")]
-    by_name = sorted(marked, key=lambda stack: stack["metadata"]["name"])
-    return max(by_name, key=lambda stack: stack["metadata"].get("creationTimestamp", ""), default=None)
-
-
-def is_default(stack: JsonObject) -> bool:
-    """Return whether the Stack asks to be the namespace's default."""
-    annotations = stack["metadata"].get("annotations") or {}
-    return annotations.get(DEFAULT_STACK_ANNOTATION) == "true"
 
 
 def _component(type_: str, name: str, body: JsonObject | None) -> tuple[ComponentStatus, AnyFlavor | None]:
@@ -132,7 +138,7 @@ def _component(type_: str, name: str, body: JsonObject | None) -> tuple[Componen
         not metadata.get("deletionTimestamp") and ready and ready.get("observedGeneration") != metadata["generation"]
     )
     if ready is None or outdated:
-        return status("NotChecked", "it has not been checked yet", flavor=flavor.flavor), None
+        return status(NOT_CHECKED, "it has not been checked yet", flavor=flavor.flavor), None
     is_ready = ready["status"] == "True"
     return status(ready["reason"], ready["message"], ready=is_ready, flavor=flavor.flavor), flavor
 

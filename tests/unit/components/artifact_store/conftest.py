@@ -8,7 +8,8 @@ import pytest
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import AlreadyExistsError, ApiError, Kubernetes, NotFoundError, Resource
 from cairn.components.artifact_store.local import Local, LocalConfig
-from cairn.components.artifact_store.s3 import S3, S3Config
+from cairn.components.artifact_store.s3.config import S3Config
+from cairn.components.artifact_store.s3.store import S3
 
 NAMESPACE = "ml"
 

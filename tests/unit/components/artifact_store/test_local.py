@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import ApiError, ForbiddenError, InvalidError
-from cairn.components.artifact_store.local import LocalConfig, conflict, judge, number, shortened, should_grow, unusable
+from cairn.components.artifact_store.local import LocalConfig, conflict, judge, should_grow, unusable
 
 from .conftest import FakeKubernetes, local
 
@@ -98,10 +98,6 @@ def test_names_and_labels_stay_within_their_limits():
     assert len(manifest["metadata"]["name"]) == 253
     assert len(manifest["metadata"]["labels"]["cairn.dev/component"]) == 63
     assert local("n" * 253).claim_name != local("n" * 252 + "m").claim_name
-
-
-def test_a_name_is_not_cut_next_to_a_dot():
-    assert shortened("ab.cdefghijklmno", 12) == "ab-" + shortened("ab.cdefghijklmno", 12)[-8:]
 
 
 def test_uri_and_access():
@@ -221,14 +217,6 @@ def test_a_claim_that_cannot_keep_artifacts(found: JsonObject, reason: str | Non
 )
 def test_a_claim_grows_and_never_shrinks(found: JsonObject, size: str, grows: bool):
     assert should_grow(found, size) is grows
-
-
-@pytest.mark.parametrize(
-    ("quantity", "value"),
-    [("1", 1), ("1k", 1000), ("1Ki", 1024), ("1.5Gi", 1610612736), ("2e3", 2000), ("1E", 10**18), ("500m", 0.5)],
-)
-def test_quantities(quantity: str, value: float):
-    assert float(number(quantity)) == value
 
 
 async def test_the_claim_is_made_once(kubernetes: FakeKubernetes):

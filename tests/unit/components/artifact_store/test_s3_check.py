@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cairn.clients.s3 import Bucket, RefusedError, S3Error, UnreachableError, in_thread
-from cairn.components.artifact_store import s3 as module
-from cairn.components.artifact_store.s3 import Outcome, look, probe, probe_key
+from cairn.components.artifact_store.s3 import store as module
+from cairn.components.artifact_store.s3.probe import Outcome, look, probe, probe_key
 
 from .conftest import FakeKubernetes, s3
 
@@ -43,6 +43,9 @@ class FakeBucket(Bucket):
         self.objects[key] = content
         return "v1" if self.keeps_versions else None
 
+    def list_keys(self, prefix: str) -> None:
+        self._note("ListObjectsV2")
+
     def get(self, key: str, limit: int) -> bytes:
         self._note("GetObject")
         return self.objects[key][:limit]
@@ -67,7 +70,7 @@ def test_a_probe_is_written_read_and_deleted():
     outcome = probe(bucket, "p/probe", create=False)
 
     assert outcome == Outcome(seen=True)
-    assert bucket.calls == ["HeadBucket", "PutObject", "GetObject", "DeleteObject"]
+    assert bucket.calls == ["HeadBucket", "PutObject", "ListObjectsV2", "GetObject", "DeleteObject"]
     assert bucket.objects == {}
 
 
@@ -91,7 +94,7 @@ def test_a_bucket_is_created_only_on_request():
     bucket = FakeBucket(refused("HeadBucket", 404))
 
     assert probe(bucket, "probe", create=True) == Outcome(seen=True, created=True)
-    assert bucket.calls == ["HeadBucket", "CreateBucket", "PutObject", "GetObject", "DeleteObject"]
+    assert bucket.calls == ["HeadBucket", "CreateBucket", "PutObject", "ListObjectsV2", "GetObject", "DeleteObject"]
 
     bucket.calls.clear()
     probe(bucket, "probe", create=False)
@@ -117,10 +120,11 @@ def test_a_write_that_is_refused_says_whether_the_bucket_was_seen():
     assert probe(bucket, "probe", create=False) == Outcome(seen=True, error=bucket.errors["PutObject"])
 
 
-def test_what_cannot_be_read_is_deleted_all_the_same():
-    bucket = FakeBucket(refused("GetObject", 403, "AccessDenied"))
+@pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject"])
+def test_what_cannot_be_read_is_deleted_all_the_same(operation: str):
+    bucket = FakeBucket(refused(operation, 403, "AccessDenied"))
 
-    assert probe(bucket, "probe", create=False).error is bucket.errors["GetObject"]
+    assert probe(bucket, "probe", create=False).error is bucket.errors[operation]
     assert bucket.objects == {}
 
 
@@ -318,7 +322,7 @@ async def test_ready_says_what_was_done(kubernetes: FakeKubernetes):
         f"Bucket ml-artifacts at {url} is there, and an object under s3://ml-artifacts/p/ was written, read back and "
         "deleted."
     )
-    assert handler.asked == ["HEAD", "PUT", "GET", "DELETE"]
+    assert handler.asked == ["HEAD", "PUT", "GET", "GET", "DELETE"]
     assert handler.objects == {}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cairn.components.artifact_store.s3 import S3Config
+from cairn.components.artifact_store.s3.config import S3Config
 
 from .conftest import s3
 

@@ -20,7 +20,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from cairn.clients.s3 import Credentials, RefusedError, UnreachableError, error_of
-from cairn.components.artifact_store.s3 import Outcome
+from cairn.components.artifact_store.s3.probe import Outcome
 from cairn.components.base import Verdict
 
 from .conftest import s3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from decimal import Decimal
 from typing import Literal
 
+from kubernetes.utils import parse_quantity
 from pydantic import Field
 
-from cairn.api.base import GROUP, JsonObject, Model, ObjectName, Quantity, Rule, rules
+from cairn.api.base import JsonObject, Model, ObjectName, Quantity, Rule, rules
+from cairn.api.labels import COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_CAIRN, shortened
 from cairn.clients.kubernetes import (
     CLAIMS,
     STORAGE_CLASSES,
@@ -23,10 +23,7 @@ from cairn.components.base import ArtifactStore, StoreAccess, Verdict
 VOLUME = "cairn-store"
 ROOT = "/cairn/store"
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-COMPONENT_LABEL = f"{GROUP}/component"
 NAME_LIMIT = 253
-LABEL_LIMIT = 63
 
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
 
@@ -144,7 +141,7 @@ class Local(ArtifactStore[LocalConfig]):
         }
         if template.storage_class_name is not None:
             spec["storageClassName"] = template.storage_class_name
-        labels = {MANAGED_BY: "cairn", COMPONENT_LABEL: shortened(self.name, LABEL_LIMIT)}
+        labels = {MANAGED_BY: MANAGED_BY_CAIRN, COMPONENT_LABEL: shortened(self.name)}
         metadata = {"name": self.claim_name, "namespace": self.namespace, "labels": labels}
         return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
@@ -233,7 +230,7 @@ def unusable(claim: JsonObject) -> Verdict | None:
 
 def should_grow(claim: JsonObject, size: str) -> bool:
     """Whether to ask for more: a bound claim (the API refuses it for others) that asked for less than `size`."""
-    return _phase(claim) == "Bound" and number(size) > number(_requested(claim))
+    return _phase(claim) == "Bound" and parse_quantity(size) > parse_quantity(_requested(claim))
 
 
 def judge(claim: JsonObject, storage_class: JsonObject | None) -> Verdict:
@@ -271,31 +268,6 @@ def _judge_pending(name: str, spec: JsonObject, storage_class: JsonObject | None
         f"{name} waits for a volume of StorageClass {class_name}; if that lasts, look at provisioner {provisioner}."
     )
     return Verdict.failed("ClaimPending", message)
-
-
-_UNITS = {
-    **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
-    "m": Decimal("0.001"),
-    "u": Decimal("0.000001"),
-    "n": Decimal("0.000000001"),
-}
-
-
-def number(quantity: str) -> Decimal:
-    """Return the value of a Kubernetes quantity."""
-    for unit, factor in _UNITS.items():
-        if quantity.endswith(unit):
-            return Decimal(quantity.removesuffix(unit)) * factor
-    return Decimal(quantity)
-
-
-def shortened(name: str, limit: int) -> str:
-    """Return the name, or where it is too long its beginning and a hash of all of it."""
-    if len(name) <= limit:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: limit - 9].rstrip('-.')}-{digest}"
 
 
 def _phase(claim: JsonObject) -> str:

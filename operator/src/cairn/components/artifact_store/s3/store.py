@@ -1,0 +1,246 @@
+"""The artifact store `s3`: its check, and what pods need to reach the bucket."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import SECRETS, Kubernetes, NotFoundError, Resource
+from cairn.clients.s3 import Bucket, Credentials, S3Error, UnreachableError, in_thread
+from cairn.components.artifact_store.s3.config import S3Config
+from cairn.components.artifact_store.s3.diagnosis import (
+    ACCESS_KEY_ID,
+    SECRET_ACCESS_KEY,
+    SESSION_TOKEN,
+    Place,
+    explain,
+)
+from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
+from cairn.components.base import ArtifactStore, StoreAccess, Verdict
+
+CHECK_SECONDS = 8
+"""How long the requests of one check may take together."""
+
+CA_VOLUME = "cairn-store-ca"
+CA_DIRECTORY = "/cairn/ca"
+CA_FILE = "ca.crt"
+
+SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
+
+
+class S3(ArtifactStore[S3Config]):
+    """See S3Config."""
+
+    flavor = "s3"
+    config_model = S3Config
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Names of the Secrets that the check reads."""
+        refs = (self.config.credentials_secret_ref, self.config.ca_secret_ref)
+        return frozenset(ref.name for ref in refs if ref is not None)
+
+    @property
+    def node_local(self) -> bool:
+        """A bucket can be reached from every node."""
+        return False
+
+    @property
+    def path_style(self) -> bool:
+        """Whether the bucket's name goes into the path of a URL, or into its host."""
+        if self.config.addressing_style == "Auto":
+            return self.config.endpoint is not None or "." in self.config.bucket
+        return self.config.addressing_style == "Path"
+
+    def uri(self, key: str) -> str:
+        """Return the URI of a key, the prefix included."""
+        return f"s3://{self.config.bucket}/{join_key(self.config.prefix, key)}"
+
+    @property
+    def access(self) -> StoreAccess:
+        """What fetch and publish need to reach the bucket."""
+        config = self.config
+        settings: JsonObject = {
+            "bucket": config.bucket,
+            "region": config.region,
+            "addressingStyle": "Path" if self.path_style else "Virtual",
+        }
+        if config.endpoint is not None:
+            settings["endpoint"] = config.endpoint
+        env: list[JsonObject] = [
+            {"name": "AWS_REGION", "value": config.region},
+            # the checksums that newer SDKs add are refused by many servers (boto/boto3#4392)
+            {"name": "AWS_REQUEST_CHECKSUM_CALCULATION", "value": "when_required"},
+            {"name": "AWS_RESPONSE_CHECKSUM_VALIDATION", "value": "when_required"},
+        ]
+        if config.credentials_secret_ref is not None:
+            name = config.credentials_secret_ref.name
+            env += [_from_secret(name, ACCESS_KEY_ID), _from_secret(name, SECRET_ACCESS_KEY)]
+            env += [_from_secret(name, SESSION_TOKEN, optional=True)]
+        volumes: list[JsonObject] = []
+        mounts: list[JsonObject] = []
+        if config.ca_secret_ref is not None:
+            settings["caFile"] = f"{CA_DIRECTORY}/{CA_FILE}"
+            items = [{"key": config.ca_secret_ref.key, "path": CA_FILE}]
+            volumes.append({"name": CA_VOLUME, "secret": {"secretName": config.ca_secret_ref.name, "items": items}})
+            mounts.append({"name": CA_VOLUME, "mountPath": CA_DIRECTORY, "readOnly": True})
+        return StoreAccess(
+            settings={"s3": settings},
+            env=env,
+            volumes=volumes,
+            volume_mounts=mounts,
+            service_account_name=config.service_account_name,
+        )
+
+    async def check(self, kubernetes: Kubernetes) -> Verdict:
+        """Write, read and delete a probe object, so that Ready means usable.
+
+        The operator lends no identity of its own to whoever names a bucket. Without an access key, all that it can
+        find out is whether the bucket is there.
+        """
+        config = self.config
+        try:
+            bucket = Bucket(
+                config.bucket,
+                endpoint=config.endpoint,
+                region=config.region,
+                path_style=self.path_style,
+                credentials=await self._credentials(kubernetes),
+                ca=await self._certificates(kubernetes),
+            )
+            await self._need_service_account(kubernetes)
+        except UnusableError as error:
+            return Verdict.failed(error.reason, error.message, config.endpoint)
+        try:
+            outcome = await in_thread(lambda: self._try(bucket), seconds=CHECK_SECONDS)
+        except TimeoutError:
+            bucket.abandoned = True
+            late = f"did not get beyond {bucket.operation} within {CHECK_SECONDS} s"
+            outcome = Outcome(error=UnreachableError(bucket.operation, late, "look for what slows it down"))
+        return self.judge(outcome, bucket.endpoint)
+
+    def judge(self, outcome: Outcome, endpoint: str | None) -> Verdict:
+        """Return the verdict on what a check met with at the endpoint."""
+        config, secret = self.config, self.config.credentials_secret_ref
+        place = Place(
+            bucket=config.bucket,
+            below=f"s3://{config.bucket}/{join_key(config.prefix, '')}",
+            region=config.region,
+            endpoint=endpoint or "Amazon S3",
+            secret=f"Secret {self.namespace}/{secret.name}" if secret is not None else None,
+            has_ca=config.ca_secret_ref is not None,
+        )
+        if outcome.error is not None:
+            return Verdict.failed(*explain(outcome.error, place, seen=outcome.seen), endpoint)
+        if not outcome.matched:
+            message = f"{place.name} gave back other bytes than were written; look for a cache or proxy before it."
+            return Verdict.failed("ProbeMismatch", message, endpoint)
+        if secret is None:
+            who = f"ServiceAccount {self.namespace}/{config.service_account_name or 'default'}"
+            message = f"{place.name} is there; whether {who} may read and write it shows in the first run."
+            return Verdict(ready=True, reason="Reachable", message=message, endpoint=endpoint)
+        begin = "was created" if outcome.created else "is there"
+        message = f"{place.name} {begin}, and an object under {place.below} was written, read back and deleted."
+        return Verdict.usable(message, endpoint)
+
+    def _try(self, bucket: Bucket) -> Outcome:
+        try:
+            with bucket:
+                if self.config.credentials_secret_ref is None:
+                    return look(bucket)
+                key = probe_key(self.config.prefix, self.namespace, self.name)
+                return probe(bucket, key, create=self.config.create_bucket)
+        except S3Error as error:
+            return Outcome(error=error)
+
+    async def _credentials(self, kubernetes: Kubernetes) -> Credentials | None:
+        ref = self.config.credentials_secret_ref
+        if ref is None:
+            return None
+        secret = await self._secret(kubernetes, ref.name)
+        return Credentials(
+            access_key_id=credential(secret, ACCESS_KEY_ID),
+            secret_access_key=credential(secret, SECRET_ACCESS_KEY),
+            session_token=credential(secret, SESSION_TOKEN) if SESSION_TOKEN in _data(secret) else None,
+        )
+
+    async def _certificates(self, kubernetes: Kubernetes) -> str | None:
+        ref = self.config.ca_secret_ref
+        if ref is None:
+            return None
+        return certificates(await self._secret(kubernetes, ref.name), ref.key)
+
+    async def _secret(self, kubernetes: Kubernetes, name: str) -> JsonObject:
+        try:
+            return await kubernetes.get(SECRETS, self.namespace, name)
+        except NotFoundError:
+            message = f"Secret {self.namespace}/{name} does not exist; create it or correct its name."
+            raise UnusableError("SecretNotFound", message) from None
+
+    async def _need_service_account(self, kubernetes: Kubernetes) -> None:
+        name = self.config.service_account_name
+        if name is None:
+            return
+        try:
+            await kubernetes.get(SERVICE_ACCOUNTS, self.namespace, name)
+        except NotFoundError:
+            message = f"ServiceAccount {self.namespace}/{name} does not exist; create it or correct serviceAccountName."
+            raise UnusableError("ServiceAccountNotFound", message) from None
+
+
+class UnusableError(Exception):
+    """Something in the cluster that the store needs is missing or wrong."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def credential(secret: JsonObject, key: str) -> str:
+    """Return the value of a key that holds a part of an access key; raises UnusableError."""
+    where = f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
+    value = _value(secret, key)
+    if not value:
+        problem = "has no key" if value is None else "has an empty"
+        raise UnusableError("SecretKeyMissing", f"{where} {problem} {key}; add it.")
+    try:
+        text = value.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    if not text.isprintable() or not text or " " in text:
+        message = f"{where} has blanks, line ends or other foreign characters in {key}; store the bare value."
+        raise UnusableError("InvalidCredentials", message)
+    return text
+
+
+def certificates(secret: JsonObject, key: str) -> str:
+    """Return the PEM certificates that a key holds; raises UnusableError."""
+    where = f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
+    value = _value(secret, key)
+    if value is None:
+        raise UnusableError("SecretKeyMissing", f"{where} has no key {key}; add it.")
+    try:
+        text = value.decode("ascii")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (UnicodeDecodeError, ssl.SSLError, ValueError):
+        message = f"{where} has no PEM certificate in {key}; put the certificate of the authority there, as text."
+        raise UnusableError("CASecretInvalid", message) from None
+    return text
+
+
+def _data(secret: JsonObject) -> JsonObject:
+    return secret.get("data") or {}
+
+
+def _value(secret: JsonObject, key: str) -> bytes | None:
+    encoded = _data(secret).get(key)
+    return None if encoded is None else base64.b64decode(encoded)
+
+
+def _from_secret(secret: str, key: str, *, optional: bool = False) -> JsonObject:
+    ref: JsonObject = {"name": secret, "key": key}
+    if optional:
+        ref["optional"] = True
+    return {"name": key, "valueFrom": {"secretKeyRef": ref}}
