@@ -115,9 +115,6 @@ CASES = {
         template(tolerations=[{"key": "gpu", "tolerationSeconds": "soon"}]),
         ["spec.steps[train]: ", "tolerationSeconds"],
     ),
-    "a ServiceAccount that is not there": Case(
-        template(serviceAccountName="nobody"), ["spec.steps[train]: ", 'serviceaccount "nobody" not found']
-    ),
     "two parameters with one variable": Case(
         one(),
         ["spec.parameters[learning_rate]: ", "CAIRN_PARAM_LEARNING_RATE", "learning-rate"],
@@ -201,3 +198,19 @@ def test_a_run_waits_for_its_stack_and_starts_when_that_appears(stacks: Cluster,
     stacks.wait("PipelineRun", "early", lambda body: "startTime" in body["status"], 5, "a start")
 
     assert condition(stacks.finished("early"), "Succeeded")["reason"] == "Completed"
+
+
+@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+def test_a_run_waits_for_its_service_account_and_starts_when_that_appears(stacks: Cluster, orchestrator: str) -> None:
+    steps = [python("greet", "print('Hello')", podTemplate={"serviceAccountName": "late"})]
+    stacks.create(run("early", steps, on=orchestrator))
+
+    waiting = stacks.wait_condition(
+        "PipelineRun", "early", "Succeeded", status="Unknown", reason="Forbidden", timeout=30
+    )
+    assert 'serviceaccount "late" not found' in waiting["message"]
+    assert stacks.list("Job") == []
+
+    stacks.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "late"}})
+
+    assert condition(stacks.finished("early", timeout=60), "Succeeded")["reason"] == "Completed"

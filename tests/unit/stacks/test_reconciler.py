@@ -67,6 +67,16 @@ async def test_a_stack_follows_its_components(world: StackWorld):
     assert [kind for kind, _ in world.events()] == ["Normal", "Warning", "Normal"]
 
 
+async def test_a_component_that_is_not_checked_yet_is_no_event(world: StackWorld):
+    world.apply(STACK_COMPONENTS, component_body("new", BUCKET_SPEC))
+    world.apply(STACKS, stack_body("production", store="new"))
+
+    await world.reconcile("production")
+
+    assert world.ready() == ("False", "ComponentsNotChecked")
+    assert world.events() == []
+
+
 async def test_a_stack_is_written_only_when_something_has_changed(world: StackWorld):
     world.apply(STACKS, stack_body("production"))
     await world.reconcile("production")

@@ -70,7 +70,7 @@ def test_a_component_that_cannot_be_used_says_why(store: str, reason: str, messa
     (status,) = [status for status in resolution.components if not status.ready]
     assert (status.type, status.name, status.reason, status.message) == ("artifactStore", store, reason, message)
     assert resolution.stack is None
-    assert resolution.reason == "ComponentsNotReady"
+    assert resolution.reason == ("ComponentsNotChecked" if reason == "NotChecked" else "ComponentsNotReady")
     assert resolution.message == f"artifactStore {store}: {message}"
 
 

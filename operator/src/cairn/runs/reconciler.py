@@ -100,7 +100,7 @@ class RunReconciler:
         try:
             problem = await self._problem_of(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
-            refusal = _refusal(error, "The API server could not check the run's pods")
+            refusal = _refusal(error, "The API server does not admit the run's pods")
             return await self._wait(body, spec, status, refusal.reason, refusal.message)
         if problem is not None:
             await self._refuse(body, status, problem)

@@ -15,7 +15,7 @@ from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
-from cairn.stacks.resolution import Resolution, resolve_stack
+from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, Resolution, resolve_stack
 
 DEFAULT = "Default"
 
@@ -90,10 +90,17 @@ class StackReconciler:
             active_runs=active,
         )
         written = await self._cluster.write_status(STACKS, self._cluster.stacks, body, new.to_json())
-        was = find_condition(old.conditions, READY)
-        if written is not None and (was is None or (was.status, was.reason) != (str(ready), resolution.reason)):
-            kind = "Normal" if ready or resolution.unchecked else "Warning"
+        changed = _cause(old) != _cause(new)
+        if written is not None and changed and resolution.reason != COMPONENTS_NOT_CHECKED:
+            kind = "Normal" if ready else "Warning"
             await self._cluster.events.record(body, kind, resolution.reason, "Resolve", resolution.message)
+
+
+def _cause(status: StackStatus) -> tuple[object, ...]:
+    """Return what an Event tells of: whether the Stack is Ready, why, and what each component's part in that is."""
+    ready = find_condition(status.conditions, READY)
+    components = [(item.type, item.name, item.reason) for item in status.components if not item.ready]
+    return (ready.status, ready.reason, *components) if ready else ()
 
 
 def active_runs(cluster: Cluster, key: Key) -> list[str]:

@@ -26,6 +26,8 @@ from cairn.components.usage import references
 from cairn.stacks.rules import incompatibilities
 
 NOT_CHECKED = "NotChecked"
+COMPONENTS_NOT_CHECKED = "ComponentsNotChecked"
+"""Reason of a Stack that lacks nothing but the first check of a component, which is on its way."""
 
 FindComponent = Callable[[str], JsonObject | None]
 """Returns the StackComponent of that name in the stack's namespace, or None."""
@@ -62,12 +64,6 @@ class Resolution:
     reason: str
     message: str
 
-    @property
-    def unchecked(self) -> bool:
-        """Whether all that keeps the stack from being used is that components have not been checked yet."""
-        missing = {component.reason for component in self.components if not component.ready}
-        return missing == {NOT_CHECKED}
-
     def flavor_of(self, type_: str) -> str | None:
         """Return the flavor of the component of that type, where it is known."""
         return next((component.flavor for component in self.components if component.type == type_), None)
@@ -83,7 +79,8 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
     broken = [status for status in statuses if not status.ready]
     if broken:
         message = "; ".join(f"{status.type} {status.name}: {status.message}" for status in broken)
-        return Resolution(statuses, None, "ComponentsNotReady", message)
+        unchecked = all(status.reason == NOT_CHECKED for status in broken)
+        return Resolution(statuses, None, COMPONENTS_NOT_CHECKED if unchecked else "ComponentsNotReady", message)
     flavors = [flavor for _, flavor, _ in found if flavor is not None]
     misfits = tuple(incompatibilities(flavors))
     if misfits:
