@@ -235,11 +235,21 @@ class TestDeletion:
         world.apply(STACKS, stack_body("production"))
         self.deleted(world)
         await world.reconcile()
-        before = world.kubernetes.requests.copy()
+        before = world.kubernetes.requests["patch-status stackcomponents"]
 
         await world.reconcile()
 
-        assert world.kubernetes.requests == before
+        assert world.kubernetes.requests["patch-status stackcomponents"] == before
+        assert world.events().count(("Warning", "UsedByStacks")) == 1
+
+    async def test_a_component_does_not_wait_for_a_stack_that_vanished_unseen(self, world: ComponentWorld):
+        world.apply(STACKS, stack_body("production"))
+        self.deleted(world)
+        world.kubernetes.remove(STACKS, "ml", "production")
+
+        await world.reconciler.reconcile(("ml", "bucket"))
+
+        assert world.kubernetes.all(STACK_COMPONENTS) == []
 
     async def test_a_component_goes_with_the_last_stack_that_uses_it(self, world: ComponentWorld):
         world.apply(STACKS, stack_body("production"))

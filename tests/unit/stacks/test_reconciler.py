@@ -184,6 +184,21 @@ class TestDeletion:
 
         assert world.kubernetes.all(STACKS) == []
 
+    async def test_a_stack_does_not_wait_for_a_run_that_vanished_unseen(self, world: StackWorld):
+        world.apply(STACKS, stack_body("production", finalizers=[FINALIZER], deletionTimestamp=NOW))
+        world.run_on("production")
+        world.kubernetes.remove(PIPELINE_RUNS, "ml", "wine-1")
+
+        await world.reconciler.reconcile(("ml", "production"))
+
+        assert world.kubernetes.all(STACKS) == []
+
+    async def test_a_stack_that_waits_looks_again(self, world: StackWorld):
+        world.apply(STACKS, stack_body("production", finalizers=[FINALIZER], deletionTimestamp=NOW))
+        world.run_on("production")
+
+        assert await world.reconciler.reconcile(("ml", "production")) == 60
+
     async def test_another_s_finalizer_stays(self, world: StackWorld):
         world.apply(STACKS, stack_body("production", finalizers=["other", FINALIZER], deletionTimestamp=NOW))
 

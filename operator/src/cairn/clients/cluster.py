@@ -10,7 +10,7 @@ from cairn.api.base import JsonObject
 from cairn.api.labels import RUN_LABEL
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
-from cairn.clients.store import ObjectStore, key_of
+from cairn.clients.store import Key, ObjectStore, key_of
 
 
 def _run_of(body: JsonObject) -> str | None:
@@ -39,6 +39,18 @@ class Cluster:
     """Those of runs, findable by the label of the run."""
     secrets: ObjectStore = field(default_factory=ObjectStore)
     """Metadata only."""
+
+    async def still_there(self, resource: Resource, store: ObjectStore, key: Key) -> bool:
+        """Ask the API server whether an object that is known is still there; forget it if not.
+
+        kopf does not tell of objects that vanish while its watch is broken (docs/decisions/0002).
+        """
+        try:
+            await self.kubernetes.get(resource, *key)
+        except NotFoundError:
+            store.remove(key)
+            return False
+        return True
 
     async def write_status(
         self, resource: Resource, store: ObjectStore, body: JsonObject, status: JsonObject

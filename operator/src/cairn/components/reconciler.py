@@ -14,7 +14,7 @@ from cairn.api.conditions import find_condition, set_condition
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import STACK_COMPONENTS
+from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS
 from cairn.clients.store import Key
 from cairn.components.base import Verdict
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
@@ -56,7 +56,10 @@ class ComponentReconciler:
         if body["metadata"].get("deletionTimestamp"):
             if FINALIZER not in finalizers:
                 return None
-            if not self._users(body):
+            while users := self._users(body):
+                if await self._cluster.still_there(STACKS, self._cluster.stacks, (key[0], users[0])):
+                    break
+            else:
                 await self._release(key, body)
                 return None
         elif FINALIZER not in finalizers:

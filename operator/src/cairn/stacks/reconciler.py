@@ -10,7 +10,7 @@ from cairn.api.conditions import find_condition, set_condition
 from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import STACKS
+from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR
 from cairn.components.reconciler import READY
@@ -18,6 +18,8 @@ from cairn.stacks.default_stack import default_contest
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, Resolution, resolve_stack
 
 DEFAULT = "Default"
+RECHECK_SECONDS = 60.0
+"""How often a Stack whose deletion waits asks whether what it waits for is still there."""
 
 
 class StackReconciler:
@@ -34,6 +36,10 @@ class StackReconciler:
         metadata = body["metadata"]
         finalizers = metadata.get("finalizers") or []
         active = active_runs(self._cluster, key)
+        while metadata.get("deletionTimestamp") and active:
+            if await self._cluster.still_there(PIPELINE_RUNS, self._cluster.runs, (key[0], active[0])):
+                break
+            active = active_runs(self._cluster, key)
         if metadata.get("deletionTimestamp") and not active:
             if FINALIZER in finalizers:
                 kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
@@ -45,7 +51,7 @@ class StackReconciler:
                 return None
             body = written
         await self._write(body, self._resolve(key, body, active), len(active))
-        return None
+        return RECHECK_SECONDS if metadata.get("deletionTimestamp") else None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:
         resolution = resolve_stack(self._cluster, key, body)
