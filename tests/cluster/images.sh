@@ -58,7 +58,12 @@ hash_of_inputs() {
 
 # The settings a machine needs to reach package indexes go into the build if they are set, and only then.
 build() {
-  local setting arguments=()
+  local setting arguments=() UV_VERSION=$UV_VERSION REVISION
+  REVISION=$(git -C "$CHECKOUT" rev-parse HEAD 2>/dev/null || echo unknown)
+  export UV_VERSION REVISION
+  for setting in UV_VERSION REVISION; do
+    ! grep -q "^ARG $setting" "$CHECKOUT/$2" || arguments+=(--build-arg "$setting")
+  done
   for setting in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
     PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX_URL; do
     [ -z "${!setting:-}" ] || arguments+=(--build-arg "$setting")

@@ -16,6 +16,7 @@ from kubernetes.dynamic.exceptions import NotFoundError
 Body = dict[str, Any]
 
 FINISHED_SECONDS = 180.0
+GONE = 410
 
 
 class Cluster:
@@ -115,8 +116,10 @@ class Cluster:
                     last = cast(Body, event["raw_object"])
                     if event["type"] != "DELETED" and holds(last):
                         return last
-            except ApiException:
-                continue  # the version is too old to watch from: read it again
+            except ApiException as error:
+                if error.status != GONE:
+                    raise
+                # the version is too old to watch from: read it again
         raise AssertionError(f"{kind} {name}: {what} did not hold within {timeout:.0f} s: {(last or {}).get('status')}")
 
     def wait_gone(self, kind: str, name: str, timeout: float) -> None:

@@ -17,7 +17,7 @@ from s3 import HTTP_PORT, S3Server
 
 WITHIN = 15.0
 """Seconds after which a component and its Stack show what became of them."""
-UNCHANGED = 30.0
+UNCHANGED = 12.0
 """Seconds in which a failure that stays the same is found again several times."""
 CREDENTIALS = "s3-credentials"
 AUTHORITY = {"name": "s3-ca", "key": "ca.crt"}

@@ -183,17 +183,6 @@ class TestWrite:
         assert server.last.content_type == "application/merge-patch+json"
         assert server.bodies == [{"metadata": {"finalizers": []}}]
 
-    async def test_delete_means_this_very_object(self, server: ApiServer, kubernetes: Kubernetes):
-        await kubernetes.delete(JOBS, "ml", "a", uid="1")
-
-        assert server.last.method == "DELETE"
-        assert server.bodies == [{"propagationPolicy": "Background", "preconditions": {"uid": "1"}}]
-
-    async def test_what_is_gone_is_as_good_as_deleted(self, server: ApiServer, kubernetes: Kubernetes):
-        server.answers(status(404, "NotFound"), 404)
-
-        await kubernetes.delete(JOBS, "ml", "a")
-
 
 class TestErrors:
     @pytest.mark.parametrize(

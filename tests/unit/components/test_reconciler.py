@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, Kubernetes
+from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, ApiError, ForbiddenError, Kubernetes
 from cairn.components import reconciler as module
 from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import Verdict
@@ -24,12 +24,15 @@ class ComponentWorld(World):
     def __init__(self) -> None:
         super().__init__()
         self.verdict = GOOD
+        self.error: ApiError | None = None
         self.checks = 0
         self.seconds = 1000.0
         self.reconciler = ComponentReconciler(self.cluster, interval=300, retry_interval=10)
 
     async def check(self, _: Kubernetes) -> Verdict:
         self.checks += 1
+        if self.error is not None:
+            raise self.error
         return self.verdict
 
     async def reconcile(self, name: str = "bucket") -> float | None:
@@ -172,6 +175,29 @@ async def test_a_spec_that_this_version_does_not_understand(world: ComponentWorl
 
     assert world.ready() == ("False", reason)
     assert world.checks == 0
+
+
+async def test_a_check_that_rbac_does_not_allow_leaves_it_unknown(world: ComponentWorld):
+    await world.reconcile()
+    world.seconds += 300
+    world.error = ForbiddenError(403, "Forbidden", "no access to secrets")
+
+    with pytest.raises(ForbiddenError):
+        await world.reconcile()
+
+    assert world.ready() == ("Unknown", "CheckFailed")
+    assert world.events()[-1] == ("Warning", "CheckFailed")
+
+
+async def test_an_api_server_that_is_away_for_a_moment_changes_nothing(world: ComponentWorld):
+    await world.reconcile()
+    world.seconds += 300
+    world.error = ApiError(503, "ServiceUnavailable", "starting")
+
+    with pytest.raises(ApiError):
+        await world.reconcile()
+
+    assert world.ready() == ("True", "Checked")
 
 
 class TestUse:

@@ -217,6 +217,20 @@ class TestRuns:
         assert woken(operator.stacks) == {PRODUCTION}
 
 
+async def test_a_start_that_fails_can_be_tried_again(operator: Operator, kubernetes: FakeKubernetes):
+    kubernetes.objections["list secrets"] = lambda _: ApiError(503, "ServiceUnavailable", "starting")
+    kubernetes.objections["list stacks"] = lambda _: ApiError(503, "ServiceUnavailable", "starting")
+    with pytest.raises(ApiError):
+        await operator.start()
+    ready_after_failure = operator.ready
+    kubernetes.objections.clear()
+
+    await operator.start()
+
+    assert (ready_after_failure, operator.ready) == (False, True)
+    await operator.stop()
+
+
 class TestChildren:
     @pytest.mark.parametrize("resource", [JOBS, PODS], ids=["job", "pod"])
     async def test_a_job_or_pod_wakes_its_run_by_its_whole_name(
@@ -225,7 +239,8 @@ class TestChildren:
         await operator.start()
         annotations = {"cairn.dev/run-name": "wine-1"}
 
-        kubernetes.add(resource, {"metadata": {"namespace": "ml", "name": "x", "annotations": annotations}})
+        body = {"metadata": {"namespace": "ml", "name": "x", "annotations": annotations}, "spec": {}}
+        kubernetes.add(resource, body)
         await settle()
         came = woken(operator.runs)
         kubernetes.remove(resource, "ml", "x")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cairn.api.base import JsonObject
@@ -52,7 +54,7 @@ async def test_an_api_server_that_cannot_answer_is_no_verdict(kubernetes: FakeKu
 
 async def test_pods_that_differ_in_names_and_texts_only_are_asked_for_once(kubernetes: FakeKubernetes):
     admission = PodAdmission(kubernetes)
-    steps = [step("a", args=["1"], image="x:1"), step("b", args=["2"], image="y:2"), step("c", script="true")]
+    steps = [step("a", args=["1"]), step("b", args=["2"]), step("c", script="true")]
 
     await admission.problem_of(pod_context(), steps)
     await admission.problem_of(pod_context(), steps)
@@ -65,11 +67,39 @@ async def test_pods_with_other_settings_are_asked_for_each(kubernetes: FakeKuber
         step("a"),
         step("b", podTemplate=template(nodeSelector={"gpu": "yes"})),
         step("c", resources={"limits": {"cpu": "1"}}),
+        step("d", image="another:1"),
     ]
 
     await PodAdmission(kubernetes).problem_of(pod_context(), steps)
 
-    assert kubernetes.requests[DRY_RUN] == 3
+    assert kubernetes.requests[DRY_RUN] == 4
+
+
+async def test_a_pod_is_asked_for_again_after_a_while(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch):
+    admission = PodAdmission(kubernetes)
+    await admission.problem_of(pod_context(), [step("a")])
+    later = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    await admission.problem_of(pod_context(), [step("a")])
+
+    assert kubernetes.requests[DRY_RUN] == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'pods "a-x" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes',
+        'admission webhook "validate.example.com" denied the request: images must come from here',
+        "unable to validate against any security context constraint",
+    ],
+)
+async def test_what_a_policy_denies_is_refused_for_good(kubernetes: FakeKubernetes, message: str):
+    kubernetes.objections[DRY_RUN] = lambda _: ForbiddenError(403, "Forbidden", message)
+
+    problem = await PodAdmission(kubernetes).problem_of(pod_context(), [step("a")])
+
+    assert problem == f"spec.steps[a]: its pod is not allowed here: {message}"
 
 
 async def test_a_refused_pod_is_asked_for_again(kubernetes: FakeKubernetes):

@@ -17,10 +17,16 @@ def seen(name: str, phase: Phase, number: int = 1, **fields: object) -> AttemptO
 
 
 def observed(
-    *attempts: AttemptObservation, recorded: tuple[StepStatus, ...] = (), refusals: dict[str, Refusal] | None = None
+    *attempts: AttemptObservation,
+    recorded: tuple[StepStatus, ...] = (),
+    refusals: dict[str, Refusal] | None = None,
+    jobs: tuple[str, ...] = (),
 ) -> Observed:
     return Observed(
-        {status.name: status for status in recorded}, {attempt.step: attempt for attempt in attempts}, refusals or {}
+        {status.name: status for status in recorded},
+        {attempt.step: attempt for attempt in attempts},
+        frozenset({*jobs, *(attempt.job_name for attempt in attempts)}),
+        refusals or {},
     )
 
 
@@ -99,8 +105,16 @@ class TestStates:
         assert planned.steps[1].message == "Step load, which it needs, failed."
         assert planned.steps[2].message == "Step train, which it needs, was skipped."
 
-    def test_a_step_that_runs_and_whose_job_vanishes_has_failed(self):
-        running = status("load", "Running", attempts=1, jobName="wine-1-load-1")
+    def test_a_step_that_runs_and_whose_pod_vanishes_has_failed(self):
+        running = status("train", "Running", attempts=1, jobName="wine-1-load-1")
+
+        planned = plan(run_spec(step("train")), observed(recorded=(running,), jobs=("wine-1-load-1",)), JOBS)
+
+        assert (planned.steps[0].state, planned.steps[0].reason) == ("Failed", "PodDeleted")
+
+    @pytest.mark.parametrize("state", ["Queued", "Running"])
+    def test_a_step_whose_job_vanishes_has_failed(self, state: str):
+        running = status("load", state, attempts=1, jobName="wine-1-load-1")
 
         planned = plan(run_spec(*CHAIN), observed(recorded=(running,)), JOBS)
 
@@ -110,7 +124,9 @@ class TestStates:
     def test_a_step_whose_turn_never_came_starts_anew(self):
         queued = status("load", "Queued", attempts=1, jobName="wine-1-other-1")
 
-        assert starts(plan(run_spec(*CHAIN), observed(recorded=(queued,)), JOBS)) == [("load", 1)]
+        assert starts(plan(run_spec(*CHAIN), observed(recorded=(queued,), jobs=("wine-1-other-1",)), JOBS)) == [
+            ("load", 1)
+        ]
 
     def test_a_refused_attempt_says_why_and_is_tried_again(self):
         refusals = {"load": Refusal("Forbidden", "exceeded quota: pods")}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -78,6 +79,17 @@ class RunWorld(World):
 
     def put(self, pod: PodStory) -> None:
         self.kubernetes.add(PODS, pod.body)
+
+    async def crash_after_jobs(self) -> None:
+        """Have a run accepted and its first Jobs made, and fail before that is recorded."""
+
+        def die(_: JsonObject) -> ApiError | None:
+            return ApiError(500, "Crash", "the operator dies here") if self.jobs() else None
+
+        self.kubernetes.objections[WRITE_STATUS] = die
+        with pytest.raises(ApiError):
+            await self.reconcile()
+        self.kubernetes.objections.clear()
 
     @property
     def status(self) -> JsonObject:
@@ -205,14 +217,27 @@ async def test_a_pod_that_was_not_seen_before_its_job_ended_is_looked_for(world:
     assert (ended["reason"], ended["exitCode"]) == ("ExitCode", 3)
 
 
+async def test_a_job_that_gets_no_pod_says_what_the_api_server_has_against_it(
+    world: RunWorld, monkeypatch: pytest.MonkeyPatch
+):
+    world.run(run_spec(step("only"), **PRODUCTION))
+    again = await world.reconcile()
+    later = time.monotonic() + 6
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    world.kubernetes.objections["dry-run pods"] = lambda _: ForbiddenError(403, "Forbidden", "exceeded quota: none")
+
+    await world.reconcile()
+
+    (only,) = world.status["steps"]
+    assert again == 10
+    assert (only["state"], only["reason"], only["message"]) == ("Queued", "FailedCreate", "exceeded quota: none")
+
+
 class TestNothingRunsTwice:
     async def test_after_a_crash_between_the_job_and_the_status(self, world: RunWorld):
         world.run(run_spec(step("only"), **PRODUCTION))
-        world.kubernetes.objections[WRITE_STATUS] = lambda _: ApiError(500, "Crash", "the operator dies here")
-        with pytest.raises(ApiError):
-            await world.reconcile()
+        await world.crash_after_jobs()
 
-        world.kubernetes.objections.clear()
         world.restart()
         await world.reconcile()
 
@@ -221,10 +246,9 @@ class TestNothingRunsTwice:
 
     async def test_when_a_job_is_there_that_the_operator_has_not_seen_yet(self, world: RunWorld):
         world.run(run_spec(step("only"), **PRODUCTION))
-        await world.reconcile()
+        await world.crash_after_jobs()
         world.see()
-        for store in (world.cluster.jobs,):
-            store.remove(("ml", "wine-1-only-1"))
+        world.cluster.jobs.remove(("ml", "wine-1-only-1"))
 
         await world.reconciler.reconcile(("ml", RUN.name))
 
@@ -282,8 +306,19 @@ class TestSameNames:
         await world.reconcile()
         world.kubernetes.remove(JOBS, "ml", "wine-1-only-1")
 
-        assert await world.reconcile() is None
+        await world.reconcile()
+
         assert world.states() == {"only": "Queued"}
+
+    async def test_a_run_that_is_made_anew_is_checked_though_the_old_one_s_jobs_are_there(self, world: RunWorld):
+        world.run(run_spec(step("only"), **PRODUCTION))
+        await world.reconcile()
+        world.kubernetes.remove(PIPELINE_RUNS, "ml", RUN.name)
+
+        world.run(run_spec(step("only", dependsOn=["gone"]), **PRODUCTION))
+        await world.reconcile()
+
+        assert world.succeeded() == ("False", "InvalidSpec")
 
     async def test_a_run_that_is_made_anew_ignores_the_pods_of_the_old_one(self, world: RunWorld):
         world.run(run_spec(step("only"), **PRODUCTION))

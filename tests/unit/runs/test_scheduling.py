@@ -147,13 +147,15 @@ class Simulation:
     recorded: dict[str, StepStatus] = field(default_factory=dict[str, StepStatus])
     jobs: list[Launch] = field(default_factory=list[Launch])
     seen: dict[str, AttemptObservation] = field(default_factory=dict[str, AttemptObservation])
+    made: set[str] = field(default_factory=set[str])
+    """The names of all Jobs: they stay."""
     started: list[str] = field(default_factory=list[str])
     """Steps whose container has started, in that order."""
 
     def run(self) -> dict[str, str]:
         """Reconcile until the run has finished; return each step's state."""
         for _ in range(300):
-            planned = plan(self.spec, Observed(self.recorded, self.seen), self.scheduler)
+            planned = plan(self.spec, Observed(self.recorded, self.seen, frozenset(self.made)), self.scheduler)
             self.recorded = {status.name: status for status in planned.steps}
             if planned.outcome.finished:
                 return {status.name: status.state for status in planned.steps}
@@ -167,11 +169,13 @@ class Simulation:
 
     def _create(self, launch: Launch) -> None:
         self.jobs.append(launch)
+        job_name = f"job-of-{launch.attempts[0][0]}"
+        self.made.add(job_name)
         for name, number in launch.attempts:
             assert self.recorded[name].state not in {*ENDED, *ACTIVE}, f"{name} starts twice"
             needed = dependencies_of(self._step(name)) - {other for other, _ in launch.attempts}
             assert all(self.recorded[other].state == "Succeeded" for other in needed)
-            self.seen[name] = AttemptObservation(name, number, Phase.WAITING, f"job-of-{launch.attempts[0][0]}")
+            self.seen[name] = AttemptObservation(name, number, Phase.WAITING, job_name)
 
     def _advance(self, job: Launch) -> None:
         """Let the next container of a Job's pod start or end; a pod ends with its first failure."""

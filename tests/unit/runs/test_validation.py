@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pod_template import EnvVar
 from cairn.runs.validation import environment_name, problems_of
-from tests.unit.builders import inputs, kubernetes_stack, outputs, run_spec, step, step_operator, template
+from tests.unit.builders import inputs, kubernetes_stack, outputs, run_spec, s3_store, step, step_operator, template
 
 LOAD = step("load", outputs=outputs("dataset", results=["rows"]))
 
@@ -140,6 +142,25 @@ def test_a_stack_s_environment_may_use_only_what_every_run_on_it_has():
         "stack production podTemplate.env[GAMMA]",
         "step operator gpu podTemplate.env[DELTA]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fields_with_problems"),
+    [
+        ({"outputs": outputs("data")}, ["spec.steps[a].podTemplate.serviceAccountName"]),
+        ({"outputs": outputs("data"), "podTemplate": {"serviceAccountName": "opener"}}, []),
+        ({}, []),
+    ],
+)
+def test_a_pod_that_moves_artifacts_runs_as_who_may_open_the_store(
+    fields: dict[str, Any], fields_with_problems: list[str]
+):
+    store = s3_store(credentialsSecretRef=None, serviceAccountName="opener")
+    stack = kubernetes_stack(store=store, pod_template=template(serviceAccountName="runner"))
+
+    problems = problems_of(run_spec(step("a", **fields)), stack)
+
+    assert [problem.field for problem in problems] == fields_with_problems
 
 
 def test_every_problem_is_told_in_the_order_of_the_spec():

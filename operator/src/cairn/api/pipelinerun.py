@@ -147,8 +147,8 @@ class InputArtifact(Model):
         ),
     ] = Field(
         default=None,
-        description="An object, or everything below a prefix that ends in a slash, of the stack's bucket, as "
-        "`s3://bucket/key`.",
+        description="An object, or everything below a prefix that ends in a slash, as `s3://bucket/key`: of the stack's "
+        "bucket, or of another one of that server that the stack's credentials may read.",
     )
     path: ArtifactPath = Field(description="Where the step finds it, read-only: an absolute path of its container.")
 

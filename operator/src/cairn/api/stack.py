@@ -55,7 +55,8 @@ class StackStatus(Model):
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
-        description="`Ready`: whether runs can use the stack.",
+        description="`Ready`: whether runs can use the stack. `Default`, where its annotation asks for that: whether runs "
+        "without a stackRef use it.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(

@@ -23,7 +23,8 @@ class StackComponentStatus(Model):
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
-        description="`Ready`: whether the component was seen to work.",
+        description="`Ready`: whether the component was seen to work; Unknown where that could not be found out. "
+        "`InUse`: deletion waits for Stacks that use it.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     observed_generation: int | None = Field(

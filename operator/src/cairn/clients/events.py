@@ -19,7 +19,7 @@ LONGEST_NOTE = 1024
 
 
 class EventRecorder:
-    """Writes Events. One that cannot be written is logged and dropped: an Event never holds up a reconcile."""
+    """Writes Events. One that cannot be written is logged and dropped: an Event never fails a reconcile."""
 
     def __init__(self, kubernetes: Kubernetes, instance: str) -> None:
         self._kubernetes = kubernetes

@@ -48,7 +48,9 @@ class Informer:
         selector: str = "",
         fields: str = "",
         metadata_only: bool = False,
+        needed: Callable[[JsonObject], JsonObject] = lambda body: body,
     ) -> None:
+        """Watch; `needed` returns what of an object is to be kept."""
         self._kubernetes = kubernetes
         self._resource = resource
         self._namespace = namespace
@@ -57,6 +59,7 @@ class Informer:
         self._selector = selector
         self._fields = fields
         self._metadata_only = metadata_only
+        self._needed = needed
         self.synced = asyncio.Event()
         """Set once the first list is in the store."""
 
@@ -122,7 +125,7 @@ class Informer:
             kept = ("namespace", "name", "uid", "resourceVersion")
             body = {"metadata": {key: body["metadata"][key] for key in kept if key in body["metadata"]}}
         body["metadata"].pop("managedFields", None)
-        if self._store.put(body):
+        if self._store.put(self._needed(body)):
             self._on_change(body)
 
     def _forget(self, body: JsonObject) -> None:

@@ -167,16 +167,6 @@ class Kubernetes:
         path = resource.path(namespace, name)
         return await self._json("PATCH", path, resource, body=body, content_type=MERGE_PATCH, verb="patch")
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
-        """Delete the object, in the background with what it owns; one that is gone is no error."""
-        body: JsonObject = {"propagationPolicy": "Background"}
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
-        try:
-            await self._json("DELETE", resource.path(namespace, name), resource, body=body, verb="delete")
-        except NotFoundError:
-            return
-
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         """Return the last lines of a container's log, and of these the last `limit` bytes."""
         query = {"container": container, "tailLines": str(lines)}

@@ -10,17 +10,19 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cairn.api.base import FINALIZER, JsonObject, first_problem
-from cairn.api.conditions import find_condition, set_condition
+from cairn.api.conditions import ConditionStatus, find_condition, set_condition
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS
+from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS, ForbiddenError
 from cairn.clients.store import Key
 from cairn.components.base import Verdict
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
 from cairn.components.usage import users_of
 
 READY = "Ready"
+CHECK_FAILED = "CheckFailed"
+"""Reason of a component of which nothing is known: RBAC keeps the operator from checking it."""
 IN_USE, USED = "InUse", "UsedByStacks"
 """Condition of a component whose deletion waits, and its reason. Until it goes, it is checked as ever."""
 
@@ -45,12 +47,15 @@ class ComponentReconciler:
         self._interval = interval
         self._retry_interval = retry_interval
         self._checks: dict[Key, Check] = {}
+        self._secrets_of: dict[Key, tuple[int, frozenset[str]]] = {}
+        """Generation, and the names of the Secrets that it names."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one component up to date; return in how many seconds to look at it again."""
         body = self._cluster.components.get(key)
         if body is None:
             self._checks.pop(key, None)
+            self._secrets_of.pop(key, None)
             return None
         finalizers = body["metadata"].get("finalizers") or []
         if body["metadata"].get("deletionTimestamp"):
@@ -69,17 +74,25 @@ class ComponentReconciler:
             if written is None:
                 return None
             body = written
-        check = await self._check(key, body)
+        try:
+            check = await self._check(key, body)
+        except ForbiddenError as error:
+            message = f"The API server did not let the operator check it: {error.message}; it is tried again."
+            await self._write(body, Verdict(ready=False, reason=CHECK_FAILED, message=message))
+            raise
         await self._write(body, check.verdict)
         return max(0.1, check.due - time.monotonic())
 
     def uses_secret(self, key: Key, secret: str) -> bool:
         """Return whether a component names a Secret of its namespace."""
         body = self._cluster.components.get(key)
-        try:
-            return body is not None and secret in load(body).secrets
-        except (UnknownFlavorError, ValidationError):
+        if body is None:
             return False
+        generation = body["metadata"]["generation"]
+        known = self._secrets_of.get(key)
+        if known is None or known[0] != generation:
+            known = self._secrets_of[key] = generation, _secrets_named_by(body)
+        return secret in known[1]
 
     async def _check(self, key: Key, body: JsonObject) -> Check:
         generation = body["metadata"]["generation"]
@@ -115,7 +128,7 @@ class ComponentReconciler:
         conditions = set_condition(
             [condition for condition in old.conditions if held or condition.type != IN_USE],
             READY,
-            status="True" if verdict.ready else "False",
+            status=_status(verdict),
             reason=verdict.reason,
             message=verdict.message,
             generation=metadata["generation"],
@@ -166,6 +179,13 @@ class ComponentReconciler:
         return users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
 
 
+def _secrets_named_by(body: JsonObject) -> frozenset[str]:
+    try:
+        return load(body).secrets
+    except (UnknownFlavorError, ValidationError):
+        return frozenset()
+
+
 def _held_by(users: tuple[str, ...]) -> str:
     return f"Deletion waits for the Stacks that use it: {', '.join(users)}; change or delete them."
 
@@ -177,5 +197,11 @@ def _type_and_flavor(body: JsonObject) -> tuple[str | None, str | None]:
     return None, None
 
 
+def _status(verdict: Verdict) -> ConditionStatus:
+    if verdict.reason == CHECK_FAILED:
+        return "Unknown"
+    return "True" if verdict.ready else "False"
+
+
 def _state(verdict: Verdict) -> tuple[str, str]:
-    return verdict.reason, "True" if verdict.ready else "False"
+    return verdict.reason, _status(verdict)

@@ -11,6 +11,9 @@ import kopf
 from cairn.api.base import GROUP, VERSION, JsonObject
 from cairn.handlers.operator import Operator
 
+STARTUP_BACKOFF_SECONDS = 5.0
+"""How soon the start is tried again, such as where the API server does not answer yet."""
+
 Changed = Callable[[str | None, JsonObject], None]
 
 
@@ -25,7 +28,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
 
     kopf.on.login(registry=registry)(_login)
 
-    @kopf.on.startup(registry=registry)
+    @kopf.on.startup(registry=registry, backoff=STARTUP_BACKOFF_SECONDS)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         configure(settings)
         await operator.start()

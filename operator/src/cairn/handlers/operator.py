@@ -16,6 +16,7 @@ from cairn.components.reconciler import ComponentReconciler
 from cairn.components.usage import components_of
 from cairn.handlers.work_queue import WorkQueue
 from cairn.runs import naming
+from cairn.runs.observation import needed_of_job, needed_of_pod
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
 from cairn.settings import Settings
@@ -62,7 +63,21 @@ class Operator:
         """What each run's Stack was last told of it. The store has what Cairn writes before its event comes."""
 
     async def start(self) -> None:
-        """See everything once, then start to work."""
+        """See everything once, then start to work. Where that fails, nothing is left of it, and it can be tried again."""
+        try:
+            await self._see_everything()
+        except BaseException:
+            await self._cancel()
+            raise
+        self._tasks += [asyncio.create_task(queue.run()) for queue in (self.components, self.stacks, self.runs)]
+        logger.info(
+            "Cairn knows %d components, %d stacks and %d runs and starts to work",
+            len(self.cluster.components),
+            len(self.cluster.stacks),
+            len(self.cluster.runs),
+        )
+
+    async def _see_everything(self) -> None:
         await self._load(STACK_COMPONENTS, self.cluster.components)
         await self._load(STACKS, self.cluster.stacks)
         await self._load(PIPELINE_RUNS, self.cluster.runs)
@@ -72,20 +87,17 @@ class Operator:
         for task in self._tasks:
             if task.done():
                 task.result()
-        self._tasks += [asyncio.create_task(queue.run()) for queue in (self.components, self.stacks, self.runs)]
-        logger.info(
-            "Cairn knows %d components, %d stacks and %d runs and starts to work",
-            len(self.cluster.components),
-            len(self.cluster.stacks),
-            len(self.cluster.runs),
-        )
 
     async def stop(self) -> None:
         """Stop the work. Nothing is lost: all state is in the cluster."""
+        await self._cancel()
+        await self.cluster.kubernetes.close()
+
+    async def _cancel(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.cluster.kubernetes.close()
+        self._tasks = []
 
     @property
     def ready(self) -> bool:
@@ -166,8 +178,11 @@ class Operator:
     def _informers(self, namespace: str | None) -> Iterable[Informer]:
         kubernetes = self.cluster.kubernetes
         changed = self._child_changed
-        yield Informer(kubernetes, JOBS, namespace, self.cluster.jobs, changed, selector=naming.SELECTOR)
-        yield Informer(kubernetes, PODS, namespace, self.cluster.pods, changed, selector=naming.SELECTOR)
+        for resource, store, needed in (
+            (JOBS, self.cluster.jobs, needed_of_job),
+            (PODS, self.cluster.pods, needed_of_pod),
+        ):
+            yield Informer(kubernetes, resource, namespace, store, changed, selector=naming.SELECTOR, needed=needed)
         yield Informer(
             kubernetes,
             SECRETS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ from cairn.runs.pod import Attempt, PodContext, build_pod
 from cairn.runs.references import Values
 
 REMEMBERED = 4096
+REMEMBERED_SECONDS = 300.0
+REFUSED_FOR_GOOD = ("violates PodSecurity", "denied the request", "security context constraint")
+"""Words of Pod Security admission, of validating webhooks, and of OpenShift: what they say changes with the pod only."""
 
 
 class PodAdmission:
@@ -28,7 +32,8 @@ class PodAdmission:
 
     def __init__(self, kubernetes: Kubernetes) -> None:
         self._kubernetes = kubernetes
-        self._accepted: OrderedDict[str, None] = OrderedDict()
+        self._accepted: OrderedDict[str, float] = OrderedDict()
+        """Until when each shape counts as accepted, on the monotonic clock: policies change."""
 
     async def problem_of(self, context: PodContext, steps: Sequence[Step]) -> str | None:
         """Return what the API server says against the first step that it refuses for good, or None.
@@ -40,14 +45,30 @@ class PodAdmission:
         for step in steps:
             pod = build_pod(context, [Attempt(step, 1)])
             shape = _shape(context.run.namespace, pod)
-            if shape in self._accepted:
+            if self._accepted.get(shape, 0.0) > time.monotonic():
                 continue
             refusal = await self._refusal(context, step, pod)
             if refusal is not None:
                 return f"spec.steps[{step.name}]: {refusal}"
-            self._accepted[shape] = None
+            self._accepted[shape] = time.monotonic() + REMEMBERED_SECONDS
+            self._accepted.move_to_end(shape)
             if len(self._accepted) > REMEMBERED:
                 self._accepted.popitem(last=False)
+        return None
+
+    async def objection_to(self, job: JsonObject) -> str | None:
+        """Return what the API server says now against the pod of a Job, or None; raises ApiError if it could not judge."""
+        template, metadata = job["spec"]["template"], job["metadata"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**template["metadata"], "generateName": f"{metadata['name']}-"},
+            "spec": template["spec"],
+        }
+        try:
+            await self._kubernetes.create(PODS, metadata["namespace"], body, dry_run=True)
+        except (InvalidError, ForbiddenError) as error:
+            return error.message
         return None
 
     async def _refusal(self, context: PodContext, step: Step, pod: JsonObject) -> str | None:
@@ -64,7 +85,7 @@ class PodAdmission:
         except ForbiddenError as error:
             if "exceeded quota" in error.message:
                 return None  # there may be room when the step's turn comes
-            if "violates PodSecurity" in error.message:
+            if any(words in error.message for words in REFUSED_FOR_GOOD):
                 return f"its pod is not allowed here: {error.message}"
             raise  # what is missing (a ServiceAccount, a PriorityClass, a permission) may yet come
         return None
@@ -92,7 +113,7 @@ def _shape(namespace: str, pod: JsonObject) -> str:
     spec = pod["spec"]
 
     def without_texts(container: JsonObject) -> JsonObject:
-        kept = {key: value for key, value in container.items() if key not in {"name", "image", "command", "args"}}
+        kept = {key: value for key, value in container.items() if key not in {"name", "command", "args"}}
         return {
             **kept,
             "env": [item["name"] if "value" in item else item for item in container.get("env", ())],

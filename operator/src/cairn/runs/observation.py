@@ -27,6 +27,27 @@ _NOT_JSON = (ValueError, RecursionError)
 """What `json.loads` raises; the latter for a few thousand brackets."""
 
 
+def needed_of_job(job: JsonObject) -> JsonObject:
+    """Return what of a Job is needed here, which is all that is kept of it: many Jobs are known at a time."""
+    return {"metadata": job["metadata"], "status": job.get("status") or {}}
+
+
+def needed_of_pod(pod: JsonObject) -> JsonObject:
+    """Return what of a pod is needed here: who it is, its containers' names and plans, and its status."""
+
+    def containers(field_name: str) -> list[JsonObject]:
+        return [
+            {
+                "name": container["name"],
+                "env": [item for item in container.get("env", ()) if item["name"] == PLAN_VARIABLE],
+            }
+            for container in pod["spec"].get(field_name, ())
+        ]
+
+    spec = {"initContainers": containers("initContainers"), "containers": containers("containers")}
+    return {"metadata": pod["metadata"], "spec": spec, "status": pod.get("status") or {}}
+
+
 class Phase(Enum):
     """How far an attempt has come."""
 
@@ -60,6 +81,8 @@ class AttemptObservation:
     started: str | None = None
     ended: str | None = None
     log_tail: str | None = None
+    wants_pod: bool = False
+    """Whether its Job has no pod yet."""
     artifacts: Mapping[str, KeptArtifact] = field(default_factory=dict[str, KeptArtifact])
     results: Mapping[str, str] = field(default_factory=dict[str, str])
     wants_log_of: str | None = None
@@ -93,9 +116,15 @@ class _View:
 
 
 def observe_job(
-    job: JsonObject, pod: JsonObject | None, steps: Mapping[str, Step], logs: Mapping[str, str]
+    job: JsonObject,
+    pod: JsonObject | None,
+    steps: Mapping[str, Step],
+    logs: Mapping[str, str],
+    hindrance: str | None = None,
 ) -> Iterator[AttemptObservation]:
     """Yield each attempt of a Job. `logs` holds what was read of containers' logs, by container name.
+
+    `hindrance` is the API server's sentence about why the Job has no pod.
 
     A step whose turn did not come before its pod ended is left out: it has not been attempted.
     """
@@ -103,7 +132,7 @@ def observe_job(
     attempts = naming.attempts_of(metadata.get("annotations") or {})
     known = [(steps[name], number) for name, number in attempts if name in steps]
     if pod is None:
-        yield from _without_pod(job, known)
+        yield from _without_pod(job, known, hindrance)
         return
     containers = {**_statuses(pod, "initContainerStatuses"), **_statuses(pod, "containerStatuses")}
     spec = pod["spec"]
@@ -321,7 +350,9 @@ def _disrupted(view: _View, ended: JsonObject) -> bool:
     return taken_away and ended["exitCode"] != 0 and ended.get("reason") != "OOMKilled"
 
 
-def _without_pod(job: JsonObject, attempts: Sequence[tuple[Step, int]]) -> Iterator[AttemptObservation]:
+def _without_pod(
+    job: JsonObject, attempts: Sequence[tuple[Step, int]], hindrance: str | None
+) -> Iterator[AttemptObservation]:
     name = job["metadata"]["name"]
     conditions = {
         item["type"]: item for item in job.get("status", {}).get("conditions", ()) if item["status"] == "True"
@@ -342,7 +373,8 @@ def _without_pod(job: JsonObject, attempts: Sequence[tuple[Step, int]]) -> Itera
             if index == 0:
                 yield replace(waiting, phase=Phase.FAILED, reason="JobDeleted", message=f"Job {name} was deleted.")
         else:
-            yield waiting
+            reason, message = ("FailedCreate", hindrance[:1024]) if hindrance else (None, waiting.message)
+            yield replace(waiting, reason=reason, message=message, wants_pod=True)
 
 
 def _waiting(view: _View, *, first: bool) -> tuple[str | None, str | None]:

@@ -41,6 +41,8 @@ class Observed:
     """Each step as the status has it."""
     attempts: Mapping[str, AttemptObservation]
     """The latest attempt of each step, as its Job and pod show it."""
+    jobs: frozenset[str] = frozenset()
+    """The names of all Jobs of the run that are there."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     """Steps whose attempt could not be created just now."""
 
@@ -92,12 +94,19 @@ def _advance(step: Step, observed: Observed, states: Mapping[str, StepStatus]) -
     attempt = observed.attempts.get(step.name)
     if attempt is not None:
         return _observed(step, attempt)
-    if recorded.attempts > 0 and recorded.state == "Running":
+    if recorded.job_name is not None and recorded.job_name not in observed.jobs:
         return _changed(
             recorded,
             state="Failed",
             reason="JobDeleted",
             message=f"Job {recorded.job_name} was deleted before the step ended.",
+        )
+    if recorded.state == "Running":
+        return _changed(
+            recorded,
+            state="Failed",
+            reason="PodDeleted",
+            message=f"The pod of Job {recorded.job_name} was deleted before the step ended.",
         )
     blocking = [
         name for name in sorted(dependencies_of(step)) if name in states and states[name].state in {"Failed", "Skipped"}

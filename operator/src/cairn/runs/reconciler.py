@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 
-import aiohttp
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
@@ -19,23 +18,21 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import (
     JOBS,
     PIPELINE_RUNS,
-    PODS,
     AlreadyExistsError,
     ApiError,
-    InvalidError,
-    NotFoundError,
 )
-from cairn.clients.store import Key, key_of
+from cairn.clients.store import Key
 from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
+from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader, owned_by
 from cairn.runs.job import build_job
-from cairn.runs.observation import AttemptObservation, observe_job
-from cairn.runs.planner import ENDED, Observed, Outcome, Plan, Refusal, plan
+from cairn.runs.observation import needed_of_job
+from cairn.runs.planner import Outcome, Plan, Refusal, plan
 from cairn.runs.pod import Attempt, PodContext, TransferImage, pod_settings, step_template
 from cairn.runs.references import Values
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
-from cairn.runs.status import record, refused, waiting
+from cairn.runs.status import pending, record, refused, waiting
 from cairn.runs.validation import problems_of
 from cairn.stacks.resolution import UsableStack
 
@@ -43,10 +40,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_REFUSED_SECONDS = 10.0
 CREATIONS_AT_ONCE = 32
-CAN_BE_TRIED_AGAIN = (ApiError, aiohttp.ClientError, TimeoutError)
 STACK_NOT_READY = "StackNotReady"
-LOG_TAIL_BYTES = 16 * 1024
-LOG_TAIL_LINES = 40
+PODS_NOT_ADMITTED = "PodsNotAdmitted"
 
 
 class RunReconciler:
@@ -56,19 +51,18 @@ class RunReconciler:
         self._cluster = cluster
         self._transfer = transfer
         self._admission = PodAdmission(cluster.kubernetes)
-        self._logs: dict[Key, dict[tuple[str, str], str]] = {}
-        """What was read of containers' logs, by pod UID and container, for as long as the run is active."""
+        self._attempts = AttemptReader(cluster, self._admission)
         self._creating = asyncio.Semaphore(CREATIONS_AT_ONCE)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one run a step further; return in how many seconds to look at it again."""
         body = self._cluster.runs.get(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
-            self._logs.pop(key, None)
+            self._attempts.forget(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
-            self._logs.pop(key, None)
+            self._attempts.forget(key)
             await self._acknowledge(body, status)
             return None
         try:
@@ -90,8 +84,6 @@ class RunReconciler:
         stack = choice.stack
         if stack is None:
             return await self._wait(body, spec, status, STACK_NOT_READY, choice.message)
-        if self._cluster.jobs.indexed(body["metadata"]["namespace"], naming.shortened(body["metadata"]["name"])):
-            return await self._advance(body, spec, status, choice)  # it was accepted, and the record of that is lost
         if stack.built_in:
             verdict = await stack.artifact_store.check(self._cluster.kubernetes)
             if not verdict.ready:
@@ -101,11 +93,20 @@ class RunReconciler:
             problem = await self._problem_of(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
             refusal = _refusal(error, "The API server does not admit the run's pods")
-            return await self._wait(body, spec, status, refusal.reason, refusal.message)
+            return await self._wait(body, spec, status, PODS_NOT_ADMITTED, refusal.message)
         if problem is not None:
             await self._refuse(body, status, problem)
             return None
-        return await self._advance(body, spec, status, choice)
+        return await self._accept(body, spec, status, Choice(choice.name, stack))
+
+    async def _accept(
+        self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
+    ) -> float | None:
+        """Record that the run has started, and on which stack, before anything else comes of it."""
+        outcome = Outcome("Unknown", "Running", f"The run starts on Stack {choice.name}.")
+        started = record(status, Plan((), pending(spec), outcome), choice.stack, _generation(body), _now())
+        written = await self._write(body, status, started, outcome)
+        return await self._advance(written, spec, started, choice) if written is not None else None
 
     async def _wait(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, reason: str, message: str
@@ -120,14 +121,14 @@ class RunReconciler:
         choice = _still_fitting(choice, spec, status)
         stack = choice.stack
         scheduler = _scheduler(spec, stack, body) if stack else None
-        observed = await self._observe(body, spec, status)
+        observed = await self._attempts.observe(body, spec, status)
         planned = plan(spec, observed, scheduler, choice.message)
         if planned.launches and stack is not None:
             refusals = await self._launch(body, spec, planned, stack)
-            observed = with_changes(await self._observe(body, spec, status), refusals=refusals)
+            observed = with_changes(await self._attempts.observe(body, spec, status), refusals=refusals)
             planned = plan(spec, observed, scheduler, choice.message)
         await self._write(body, status, record(status, planned, stack, _generation(body), _now()), planned.outcome)
-        undecided = any(attempt.wants_log_of for attempt in observed.attempts.values())
+        undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts.values())
         return RETRY_REFUSED_SECONDS if observed.refusals or undecided or stack is None else None
 
     async def _acknowledge(self, body: JsonObject, status: PipelineRunStatus) -> None:
@@ -139,67 +140,10 @@ class RunReconciler:
     async def _problem_of(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what is wrong with the run as a whole, or None."""
         problems = problems_of(spec, stack)
-        for problem in problems:
-            return f"{problem} ({_and_more(len(problems) - 1)})" if len(problems) > 1 else str(problem)
+        if problems:
+            first, *others = problems
+            return f"{first} ({_and_more(len(others))})" if others else str(first)
         return await self._admission.problem_of(_context(body, spec, stack, (), self._transfer), spec.steps)
-
-    async def _observe(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus) -> Observed:
-        latest: dict[str, AttemptObservation] = {}
-        for attempt in await self._attempts(body, spec, {step.name for step in status.steps if step.state in ENDED}):
-            if attempt.step not in latest or latest[attempt.step].number <= attempt.number:
-                latest[attempt.step] = attempt
-        return Observed(recorded={step.name: step for step in status.steps}, attempts=latest)
-
-    async def _attempts(self, body: JsonObject, spec: PipelineRunSpec, ended: set[str]) -> list[AttemptObservation]:
-        """Return what the run's Jobs and pods show of steps that have not ended, reading the few logs that this needs."""
-        namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
-        label = naming.shortened(body["metadata"]["name"])
-        steps = {step.name: step for step in spec.steps}
-        pods = _newest_by_job(self._cluster.pods.indexed(namespace, label))
-        found: list[AttemptObservation] = []
-        for job in self._cluster.jobs.indexed(namespace, label):
-            attempts = naming.attempts_of(job["metadata"].get("annotations") or {})
-            if not _owned_by(job, uid) or all(step in ended for step, _ in attempts):
-                continue
-            pod = pods.get(job["metadata"]["uid"]) or await self._unseen_pod(job)
-            seen = list(observe_job(job, pod, steps, self._logs_of(body, pod)))
-            while pod is not None and (wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]):
-                if not all([await self._read_log(body, pod, container) for container in wanted]):
-                    break  # these attempts stay undecided until the logs can be read
-                seen = list(observe_job(job, pod, steps, self._logs_of(body, pod)))
-            found.extend(seen)
-        return found
-
-    async def _unseen_pod(self, job: JsonObject) -> JsonObject | None:
-        """Return the pod of a Job that has ended before its pod was seen: Jobs and pods are watched apart, in no order."""
-        ended = {item["type"] for item in job.get("status", {}).get("conditions", ()) if item["status"] == "True"}
-        if not ended & {"Complete", "Failed"}:
-            return None
-        metadata = job["metadata"]
-        selector = f"batch.kubernetes.io/controller-uid={metadata['uid']}"
-        pods, _ = await self._cluster.kubernetes.list(PODS, metadata["namespace"], selector=selector)
-        return max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
-
-    def _logs_of(self, body: JsonObject, pod: JsonObject | None) -> Mapping[str, str]:
-        uid = pod["metadata"]["uid"] if pod else ""
-        logs = self._logs.get(key_of(body), {})
-        return {container: text for (pod_uid, container), text in logs.items() if pod_uid == uid}
-
-    async def _read_log(self, body: JsonObject, pod: JsonObject, container: str) -> bool:
-        """Read the end of a container's log; return whether that is settled, also because the log is gone."""
-        metadata = pod["metadata"]
-        lines = 1 if container.startswith("cairn-") else LOG_TAIL_LINES
-        try:
-            text = await self._cluster.kubernetes.pod_log(
-                metadata["namespace"], metadata["name"], container, lines=lines, limit=LOG_TAIL_BYTES
-            )
-        except (NotFoundError, InvalidError):
-            text = ""
-        except CAN_BE_TRIED_AGAIN as error:
-            logger.warning("The log of %s in pod %s could not be read: %s", container, metadata["name"], error)
-            return False
-        self._logs.setdefault(key_of(body), {})[metadata["uid"], container] = text
-        return True
 
     async def _launch(
         self, body: JsonObject, spec: PipelineRunSpec, planned: Plan, stack: UsableStack
@@ -227,22 +171,24 @@ class RunReconciler:
                 created = await self._cluster.kubernetes.create(JOBS, namespace, job)
             except AlreadyExistsError:
                 created = await self._cluster.kubernetes.get(JOBS, namespace, name)
-                if not _owned_by(created, body["metadata"]["uid"]):
+                if not owned_by(created, body["metadata"]["uid"]):
                     return Refusal("NameTaken", f"There is a Job {name} that is not this run's; delete it.")
         except CAN_BE_TRIED_AGAIN as error:
             return _refusal(error, f"The API server did not create Job {name}")
-        self._cluster.jobs.put(created)
+        self._cluster.jobs.put(needed_of_job(created))
         return None
 
     async def _refuse(self, body: JsonObject, status: PipelineRunStatus, message: str) -> None:
         outcome = Outcome("False", "InvalidSpec", message[:4096])
         await self._write(body, status, refused(status, outcome, _generation(body), _now()), outcome)
 
-    async def _write(self, body: JsonObject, old: PipelineRunStatus, new: PipelineRunStatus, outcome: Outcome) -> None:
-        """Write the status, then tell what has changed: Events and metrics once, since a written end never changes."""
+    async def _write(
+        self, body: JsonObject, old: PipelineRunStatus, new: PipelineRunStatus, outcome: Outcome
+    ) -> JsonObject | None:
+        """Write the status, then tell what has changed, once: a written end never changes. Return the run as it is then."""
         written = await self._cluster.write_status(PIPELINE_RUNS, self._cluster.runs, body, new.to_json())
         if written is None:
-            return
+            return None
         before = {step.name: step.state for step in old.steps}
         for step in new.steps:
             if step.state in {"Succeeded", "Failed", "Skipped"} and before.get(step.name) != step.state:
@@ -256,6 +202,7 @@ class RunReconciler:
         if was is None or was.reason != outcome.reason:
             kind = "Warning" if outcome.status == "False" else "Normal"
             await self._cluster.events.record(body, kind, outcome.reason, "Run", outcome.message)
+        return written
 
 
 def _refusal(error: BaseException, what: str) -> Refusal:
@@ -280,8 +227,9 @@ def _still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunSta
     """Return the choice, or none where the stack has changed since the run's start and the run cannot use it any more."""
     if choice.stack is None or status.stack is None or status.stack.digest == choice.stack.digest:
         return choice
-    for problem in problems_of(spec, choice.stack):
-        return Choice(choice.name, None, f"Stack {choice.name} has changed and does not fit the run: {problem}")
+    problems = problems_of(spec, choice.stack)
+    if problems:
+        return Choice(choice.name, None, f"Stack {choice.name} has changed and does not fit the run: {problems[0]}")
     return choice
 
 
@@ -315,20 +263,6 @@ def _context(
         transfer=transfer,
         work_size=stack.orchestrator.workspace_size,
     )
-
-
-def _newest_by_job(pods: Iterable[JsonObject]) -> Mapping[str, JsonObject]:
-    """Return the newest pod of each Job, by the Job's UID: a deleted run of the same name may have left some."""
-    newest: dict[str, JsonObject] = {}
-    for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):
-        owner = next((item for item in pod["metadata"].get("ownerReferences", ()) if item["kind"] == "Job"), None)
-        if owner is not None:
-            newest[owner["uid"]] = pod
-    return newest
-
-
-def _owned_by(job: JsonObject, uid: str) -> bool:
-    return any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences", ()))
 
 
 def _generation(body: JsonObject) -> int:

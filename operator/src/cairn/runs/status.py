@@ -34,16 +34,20 @@ def record(
     )
 
 
+def pending(spec: PipelineRunSpec) -> tuple[StepStatus, ...]:
+    """Return the state of every step before the run has started."""
+    return tuple(StepStatus(name=step.name, state="Pending") for step in spec.steps)
+
+
 def waiting(
     old: PipelineRunStatus, spec: PipelineRunSpec, outcome: Outcome, generation: int, now: str
 ) -> PipelineRunStatus:
     """Return the status of a run that cannot start yet."""
-    steps = tuple(StepStatus(name=step.name, state="Pending") for step in spec.steps)
     return old.model_copy(
         update={
             "conditions": _conditions(old.conditions, outcome, generation, now),
             "observed_generation": generation,
-            "steps_summary": _summary(steps),
+            "steps_summary": _summary(pending(spec)),
         }
     )
 

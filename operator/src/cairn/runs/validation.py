@@ -116,6 +116,7 @@ def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
         yield from _variables((*(step.env or ()), *_env(step.pod_template)), at)
         yield from _volumes(step.pod_template, f"{at}.podTemplate")
         yield from _step_operator(step, stack, at)
+        yield from _service_account(step, spec, stack, at)
 
 
 def _inputs(step: Step, steps: dict[str, Step], at: str) -> Iterator[Problem]:
@@ -193,6 +194,25 @@ def _step_operator(step: Step, stack: UsableStack, at: str) -> Iterator[Problem]
         yield Problem(
             f"{at}.stepOperatorRef",
             f"stack {stack.name} has no step operator {step.step_operator_ref.name}; it has: {known}",
+        )
+
+
+def _service_account(step: Step, spec: PipelineRunSpec, stack: UsableStack, at: str) -> Iterator[Problem]:
+    opens_store = stack.artifact_store.access.service_account_name
+    operator = stack.step_operators.get(step.step_operator_ref.name) if step.step_operator_ref else None
+    templates = [
+        stack.orchestrator.pod_template,
+        stack.pod_template,
+        spec.pod_template,
+        operator.pod_template if operator else None,
+        step.pod_template,
+    ]
+    names = [template.service_account_name for template in templates if template and template.service_account_name]
+    if opens_store and names and names[-1] != opens_store and (inputs_of(step) or outputs_of(step)):
+        yield Problem(
+            f"{at}.podTemplate.serviceAccountName",
+            f"its pod is to run as {names[-1]}, but it is ServiceAccount {opens_store} whose identity opens artifact store "
+            f"{stack.artifact_store.name}; leave it out, or give the store credentialsSecretRef",
         )
 
 
