@@ -3,7 +3,8 @@
 # through a port of this machine. What it prints last is to be the digest that the run's status has.
 set -euo pipefail
 
-uri=${1:?usage: download.sh s3://BUCKET/KEY [FILE]}
+[ $# -gt 0 ] || { echo "usage: download.sh s3://BUCKET/KEY [FILE]" >&2; exit 2; }
+uri=$1
 file=${2:-${uri##*/}}
 
 main() {

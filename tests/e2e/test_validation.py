@@ -61,7 +61,7 @@ CASES = {
         ["spec.steps: these steps wait for each other: ", "a", "b", "c", "remove one of the dependencies"],
     ),
     "a step that is not there": Case(
-        one(dependsOn=["load"]), ["spec.steps[train].dependsOn: there is no step load; name one of: train"]
+        one(dependsOn=["load"]), ["spec.steps[train].dependsOn: there is no step load; the run has no other step"]
     ),
     "an artifact of a step that is not there": Case(
         reading("prepare.data"), ["spec.steps[train].inputs.artifacts[data].from: there is no step prepare"]
@@ -167,11 +167,13 @@ def test_a_refusal_is_an_event(refused: Cluster) -> None:
 
 
 def test_several_problems_are_counted(shared_stacks: Cluster) -> None:
-    shared_stacks.create(run("several", one(dependsOn=["a", "b", "c"]), on="kubernetes"))
+    shared_stacks.create(run("several", one(dependsOn=[f"step-{number}" for number in range(12)]), on="kubernetes"))
 
     message = condition(shared_stacks.finished("several"), "Succeeded")["message"]
 
-    assert message.startswith("spec.steps[train].dependsOn: there is no step a")
+    assert message.startswith(
+        "spec.steps[train].dependsOn: there is no step step-0; the run has no other step; spec.steps"
+    )
     assert message.endswith("(and 2 more problems)")
 
 

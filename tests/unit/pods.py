@@ -62,7 +62,7 @@ class PodStory:
     def ends(self, container: str, code: int = 0, reason: str | None = None, message: str | None = None) -> Self:
         """A container has ended."""
         ended = {"exitCode": code, "reason": reason or ("Error" if code else "Completed"), "message": message}
-        times = {"startedAt": NOW, "finishedAt": LATER}
+        times = {"startedAt": "1970-01-01T00:00:00Z" if reason == "StartError" else NOW, "finishedAt": LATER}
         self._set(container, {"terminated": {**{k: v for k, v in ended.items() if v is not None}, **times}})
         last = container == self.containers[-1]
         if code or last:

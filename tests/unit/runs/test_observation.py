@@ -162,7 +162,7 @@ class TestFailure:
     def test_a_command_that_cannot_be_started(self):
         seen = observe_one(plain().ends("train", 128, "StartError", "exec: python: not found"), PLAIN)
 
-        assert (seen.reason, seen.exit_code) == ("StartError", 128)
+        assert (seen.reason, seen.exit_code, seen.started) == ("StartError", 128, None)
         assert "not found" in str(seen.message)
 
     def test_a_long_log_is_cut_to_its_end(self):

@@ -137,6 +137,15 @@ class TestStates:
         assert planned.outcome.message == "Step load waits: Forbidden: exceeded quota: pods"
         assert starts(planned) == [("load", 1)]
 
+    def test_a_run_of_which_nothing_runs_and_something_waits_is_pending(self):
+        waits = seen("load", Phase.WAITING, reason="ErrImagePull", message="no such image")
+
+        alone = plan(run_spec(*CHAIN), observed(waits), JOBS).outcome
+        beside = plan(run_spec(*CHAIN, step("free")), observed(waits, seen("free", Phase.RUNNING)), JOBS).outcome
+
+        assert (alone.reason, beside.reason) == ("Pending", "Running")
+        assert alone.message == beside.message == "Step load waits: ErrImagePull: no such image"
+
 
 class TestWhatHolds:
     def test_a_suspended_run_starts_nothing(self):

@@ -312,6 +312,8 @@ class TestTheStepsContainer:
         pod = build_pod(pod_context(parameters={"learning-rate": "$1"}), [Attempt(step("only"), 2)])
 
         assert variables(own(pod)) == {
+            "PYTHONUNBUFFERED": "1",
+            "HOME": "/tmp",  # noqa: S108
             "CAIRN_RUN": "wine-1",
             "CAIRN_RUN_UID": "uid-of-wine-1",
             "CAIRN_PIPELINE": "wine",
@@ -319,6 +321,19 @@ class TestTheStepsContainer:
             "CAIRN_ATTEMPT": "2",
             "CAIRN_PARAM_LEARNING_RATE": "$$1",
         }
+
+    @pytest.mark.parametrize(
+        ("fields", "home"),
+        [
+            ({"env": [{"name": "HOME", "value": "/data"}]}, "/data"),
+            ({"podTemplate": {"securityContext": {"runAsUser": 1000}}}, None),
+            ({"podTemplate": {"containerSecurityContext": {"runAsUser": 1000}}}, None),
+        ],
+    )
+    def test_its_home_is_its_own_where_it_says_so_or_names_its_user(self, fields: JsonObject, home: str | None):
+        pod = pod_of(pod_context(), step("only", **fields))
+
+        assert variables(own(pod)).get("HOME") == home
 
     def test_its_variables_come_after_cairn_s_so_that_they_can_use_them(self):
         mine = step("only", env=[{"name": "PREFIX", "value": "$(CAIRN_RUN)/x"}])

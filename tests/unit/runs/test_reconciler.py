@@ -355,7 +355,8 @@ class TestRefusals:
         condition = world.condition(PIPELINE_RUNS, RUN.name, "Succeeded")
         assert (condition["status"], condition["reason"]) == ("False", "InvalidSpec")
         assert condition["message"] == (
-            "spec.steps[a].dependsOn: there is no step b; name one of: a, c (and 1 more problem)"
+            "spec.steps[a].dependsOn: there is no step b; name one of: c; "
+            "spec.steps[c].args[0]: $(params.x): the run has no parameter x; write $$( for a literal $("
         )
         assert world.jobs() == []
 

@@ -40,11 +40,15 @@ def test_a_good_run_has_no_problem():
             "spec.parameters[learning_rate]",
             "CAIRN_PARAM_LEARNING_RATE, as learning-rate",
         ),
-        (run_spec(step("a", dependsOn=["b"])), "spec.steps[a].dependsOn", "there is no step b; name one of: a"),
+        (
+            run_spec(step("a", dependsOn=["b"])),
+            "spec.steps[a].dependsOn",
+            "there is no step b; the run has no other step",
+        ),
         (
             run_spec(step("a", inputs=inputs(x="b.model"))),
             "spec.steps[a].inputs.artifacts[x].from",
-            "there is no step b; name one of: a",
+            "there is no step b; the run has no other step",
         ),
         (
             run_spec(LOAD, step("a", inputs=inputs(x="load.model"))),
@@ -176,7 +180,7 @@ def test_every_problem_is_told_in_the_order_of_the_spec():
 def test_a_problem_reads_as_field_and_message():
     (problem,) = problems_of(run_spec(step("a", dependsOn=["b"])), kubernetes_stack())
 
-    assert str(problem) == "spec.steps[a].dependsOn: there is no step b; name one of: a"
+    assert str(problem) == "spec.steps[a].dependsOn: there is no step b; the run has no other step"
 
 
 def test_a_parameter_s_variable_is_upper_case_with_underscores():

@@ -71,7 +71,7 @@ def test_a_component_that_cannot_be_used_says_why(store: str, reason: str, messa
     assert (status.type, status.name, status.reason, status.message) == ("artifactStore", store, reason, message)
     assert resolution.stack is None
     assert resolution.reason == ("ComponentsNotChecked" if reason == "NotChecked" else "ComponentsNotReady")
-    assert resolution.message == f"artifactStore {store}: {message}"
+    assert resolution.message == f"artifactStore {store}: {message.removesuffix('.')}."
 
 
 def test_every_component_that_is_not_ready_is_told():

@@ -50,8 +50,8 @@ def main() -> None:
     shutil.copyfile(files[best], args.model)
     write_results(
         best=best,
-        accuracy_best=metrics[best]["accuracy"],
-        **{f"log_loss_{name}": m["log_loss"] for name, m in metrics.items()},
+        test_accuracy=metrics[best]["accuracy"],
+        **{f"test_log_loss_{name}": m["log_loss"] for name, m in metrics.items()},
     )
 
 

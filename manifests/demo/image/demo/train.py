@@ -36,9 +36,9 @@ def main() -> None:
     classifier.fit(samples, labels)
     joblib.dump(classifier, args.model, compress=3)
     write_results(
-        accuracy=float(scores["test_accuracy"].mean()),
-        f1=float(scores["test_f1_macro"].mean()),
-        log_loss=-float(scores["test_neg_log_loss"].mean()),
+        cv_accuracy=float(scores["test_accuracy"].mean()),
+        cv_f1=float(scores["test_f1_macro"].mean()),
+        cv_log_loss=-float(scores["test_neg_log_loss"].mean()),
     )
 
 

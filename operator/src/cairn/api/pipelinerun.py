@@ -202,7 +202,7 @@ class Outputs(Model):
 class Step(Model):
     """One container of the pipeline."""
 
-    name: StepName = Field(description="Name of the step, unique within the run.")
+    name: StepName = Field(description="Name of the step, unique within the run: lower-case letters, digits and -.")
     image: str = Field(description="Container image. Give it a tag or, better, a digest.", min_length=1, max_length=512)
     command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
         default=None,
@@ -219,12 +219,16 @@ class Step(Model):
     script: str | None = Field(
         default=None,
         description="A program written inline, handed to the interpreter as its last argument. Nothing is replaced in "
-        "it: it reads parameters from `CAIRN_PARAM_<NAME>`.",
+        "it: it reads parameters from `CAIRN_PARAM_<NAME>`, where <NAME> is in upper case with _ for -.",
         min_length=1,
         max_length=65536,
     )
     interpreter: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(min_length=1, max_length=16)] = (
-        Field(default=("python", "-c"), description="What runs the script.", json_schema_extra=LIST_ATOMIC)
+        Field(
+            default=("python", "-c"),
+            description="What runs the script, such as `[sh, -c]`; unless given, `[python, -c]`.",
+            json_schema_extra=LIST_ATOMIC,
+        )
     )
     env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
         default=None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")

@@ -28,7 +28,8 @@ class EventRecorder:
     async def record(
         self, body: JsonObject, type_: Literal["Normal", "Warning"], reason: str, action: str, note: str
     ) -> None:
-        """Record an Event about an object (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/)."""
+        """Record an Event about an object, in the log as well (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/)."""
+        logger.info("%s %s: %s", action, reason, note)
         metadata = body["metadata"]
         now = datetime.now(UTC)
         event: JsonObject = {

@@ -15,9 +15,10 @@ class ObjectFilter(logging.Filter):
     """Adds what is being reconciled to each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add kind, namespace and name; let every record through."""
+        """Add kind, namespace and name where something is; let every record through."""
         current = current_object.get()
-        record.kind, (record.namespace, record.name_of_object) = current or (None, (None, None))
+        if current is not None:
+            record.kind, (record.namespace, record.name_of_object) = current
         return True
 
 
@@ -28,10 +29,10 @@ def set_up(settings: Settings) -> None:
     if settings.log_format == "json":
         handler.setFormatter(
             JsonFormatter(
-                "{asctime}{levelname}{name}{message}{kind}{namespace}{name_of_object}",
+                "{levelname}{name}{message}",
                 style="{",
+                timestamp="time",
                 rename_fields={
-                    "asctime": "time",
                     "levelname": "level",
                     "name": "logger",
                     "name_of_object": "name",
@@ -40,7 +41,8 @@ def set_up(settings: Settings) -> None:
         )
     else:
         text = "{asctime} {levelname} {kind} {namespace}/{name_of_object} {message}"
-        handler.setFormatter(logging.Formatter(text, style="{"))
+        nothing = {"kind": "-", "namespace": "-", "name_of_object": "-"}
+        handler.setFormatter(logging.Formatter(text, style="{", defaults=nothing))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # kopf's own line for every event
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

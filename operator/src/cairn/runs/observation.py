@@ -23,6 +23,8 @@ SIGKILL_CODE = 137
 KILLED = " It was killed, most often for want of memory; raise resources.limits.memory."
 """What to do about that code: a container runtime may miss that it was the kernel that killed for memory."""
 
+NEVER = "1970-01-01T00:00:00Z"
+
 _NOT_JSON = (ValueError, RecursionError)
 """What `json.loads` raises; the latter for a few thousand brackets."""
 
@@ -176,7 +178,7 @@ def _observe_step(view: _View, *, first: bool, over: bool) -> AttemptObservation
 
 def _own_ended(view: _View, ended: JsonObject, *, over: bool) -> AttemptObservation:
     """Judge a step whose own container has ended."""
-    started = ended.get("startedAt")
+    started = _started(ended)
     if ended["exitCode"] != 0:
         return _own_failed(view, ended)
     if not view.publishes:
@@ -265,7 +267,7 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
     text = str(ended.get("message") or "")
     is_log = not results_of(view.step) or not _is_json_object(text)
     if log is None and not (is_log and view.whole_messages):
-        return view.seen(Phase.RUNNING, started=ended.get("startedAt"), wants_log_of=view.step.name)
+        return view.seen(Phase.RUNNING, started=_started(ended), wants_log_of=view.step.name)
     messages = {
         "OOMKilled": f"Step {view.step.name} used more memory than its limit and was killed; raise resources.limits.memory.",
         "ExitCode": f"Step {view.step.name} ended with exit code {code}.{KILLED if code == SIGKILL_CODE else ''}",
@@ -275,7 +277,7 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
         reason=reason,
         message=messages.get(reason, f"Step {view.step.name} ended with {reason}: {text}"[:1024]),
         exit_code=code,
-        started=ended.get("startedAt"),
+        started=_started(ended),
         ended=ended.get("finishedAt"),
         log_tail=(log if log is not None else text)[-1024:] or None,
     )
@@ -298,7 +300,7 @@ def _transfer_failed(view: _View, container: JsonObject | None, ended: JsonObjec
         Phase.FAILED,
         reason=reason,
         message=message[:1024],
-        started=own.get("startedAt"),
+        started=_started(own),
         ended=ended.get("finishedAt"),
     )
 
@@ -327,7 +329,7 @@ def _pod_ended(view: _View) -> AttemptObservation:
         Phase.FAILED,
         reason=reason,
         message=message[:1024],
-        started=(_running(view.own) or _terminated(view.own) or {}).get("startedAt"),
+        started=_started(_running(view.own) or _terminated(view.own) or {}),
         ended=_deleted_at(view.pod),
     )
 
@@ -435,6 +437,12 @@ def _statuses(pod: JsonObject, field_name: str) -> Containers:
 
 def _terminated(container: JsonObject | None) -> JsonObject | None:
     return (container or {}).get("state", {}).get("terminated")
+
+
+def _started(state: JsonObject) -> str | None:
+    """Return when a container began; the kubelet writes the epoch for one that never did."""
+    started = state.get("startedAt")
+    return None if started == NEVER else started
 
 
 def _running(container: JsonObject | None) -> JsonObject | None:

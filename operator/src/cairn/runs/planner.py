@@ -22,6 +22,8 @@ from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.scheduling import Launch, Scheduler
 
 ENDED = frozenset({"Succeeded", "Failed", "Skipped"})
+PENDING = "Pending"
+"""Reason of a run of which nothing runs, for want of something that a step waits for."""
 ACTIVE = frozenset({"Queued", "Running"})
 
 
@@ -189,9 +191,8 @@ def _outcome(spec: PipelineRunSpec, steps: Sequence[StepStatus], held: str) -> O
         )
     troubled = next((step for step in steps if step.state in {"Queued", "Pending"} and step.reason), None)
     if troubled is not None:
-        return Outcome(
-            "Unknown", "Running", f"Step {troubled.name} waits: {troubled.reason}: {troubled.message}"[:4096]
-        )
+        reason = "Running" if any(step.state == "Running" for step in active) else PENDING
+        return Outcome("Unknown", reason, f"Step {troubled.name} waits: {troubled.reason}: {troubled.message}"[:4096])
     return Outcome("Unknown", "Running", _progress(active))
 
 

@@ -212,7 +212,7 @@ def _step_container(
         "imagePullPolicy": template.image_pull_policy,
         "command": command,
         "args": args,
-        "env": [*_cairn_environment(context, attempt), *_environment(context, template)],
+        "env": [*_defaults(template), *_cairn_environment(context, attempt), *_environment(context, template)],
         "envFrom": template.env_from,
         "resources": template.resources.to_json() if template.resources else None,
         "securityContext": merge_maps(RESTRICTED_CONTAINER, template.container_security_context or {}),
@@ -240,6 +240,21 @@ def _cairn_environment(context: PodContext, attempt: Attempt) -> Iterator[JsonOb
         values["CAIRN_RESULTS"] = RESULTS_FILE
     for name, value in values.items():
         yield {"name": name, "value": literal(value)}
+
+
+def _defaults(template: PodTemplate) -> Iterator[JsonObject]:
+    """Yield what makes images work that were not built for an arbitrary user, unless the user says otherwise.
+
+    Output is seen as it is written, also of what is killed. The user that a restricted pod runs as has no home directory.
+    """
+    given = {variable.name for variable in template.env or ()}
+    defaults = {"PYTHONUNBUFFERED": "1"}
+    contexts = (template.security_context or {}, template.container_security_context or {})
+    if not any("runAsUser" in context for context in contexts):
+        defaults["HOME"] = "/tmp"  # noqa: S108 - of the step's own container
+    for name, value in defaults.items():
+        if name not in given:
+            yield {"name": name, "value": value}
 
 
 def _environment(context: PodContext, template: PodTemplate) -> Iterator[JsonObject]:

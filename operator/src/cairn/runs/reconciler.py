@@ -27,7 +27,7 @@ from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader, owned_by
 from cairn.runs.job import build_job
 from cairn.runs.observation import needed_of_job
-from cairn.runs.planner import Outcome, Plan, Refusal, plan
+from cairn.runs.planner import PENDING, Outcome, Plan, Refusal, plan
 from cairn.runs.pod import Attempt, PodContext, TransferImage, pod_settings, step_template
 from cairn.runs.references import Values
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_REFUSED_SECONDS = 10.0
 CREATIONS_AT_ONCE = 32
+PROBLEMS_TOLD = 10
 STACK_NOT_READY = "StackNotReady"
 PODS_NOT_ADMITTED = "PodsNotAdmitted"
 
@@ -141,8 +142,9 @@ class RunReconciler:
         """Return what is wrong with the run as a whole, or None."""
         problems = problems_of(spec, stack)
         if problems:
-            first, *others = problems
-            return f"{first} ({_and_more(len(others))})" if others else str(first)
+            told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])
+            others = len(problems) - PROBLEMS_TOLD
+            return f"{told} ({_and_more(others)})" if others > 0 else told
         return await self._admission.problem_of(_context(body, spec, stack, (), self._transfer), spec.steps)
 
     async def _launch(
@@ -200,7 +202,9 @@ class RunReconciler:
             metrics.RUN_SECONDS.observe(new.duration_seconds or 0)
         was = next((item for item in old.conditions if item.type == "Succeeded"), None)
         if was is None or was.reason != outcome.reason:
-            kind = "Warning" if outcome.status == "False" else "Normal"
+            kind = (
+                "Warning" if outcome.status == "False" or outcome.reason in {PENDING, PODS_NOT_ADMITTED} else "Normal"
+            )
             await self._cluster.events.record(body, kind, outcome.reason, "Run", outcome.message)
         return written
 

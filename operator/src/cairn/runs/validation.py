@@ -109,7 +109,7 @@ def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
         at = f"spec.steps[{step.name}]"
         for dependency in step.depends_on or ():
             if dependency not in steps:
-                yield Problem(f"{at}.dependsOn", f"there is no step {dependency}; name one of: {', '.join(steps)}")
+                yield Problem(f"{at}.dependsOn", f"there is no step {dependency}; {_others(steps, step)}")
         yield from _inputs(step, steps, at)
         yield from _references(step, steps, parameters, at)
         yield from _paths(step, at)
@@ -126,10 +126,15 @@ def _inputs(step: Step, steps: dict[str, Step], at: str) -> Iterator[Problem]:
         field = f"{at}.inputs.artifacts[{source.name}].from"
         producer, artifact = source.from_.split(".")
         if producer not in steps:
-            yield Problem(field, f"there is no step {producer}; name one of: {', '.join(steps)}")
+            yield Problem(field, f"there is no step {producer}; {_others(steps, step)}")
         elif artifact not in (names := [output.name for output in outputs_of(steps[producer])]):
             declared = f"it declares: {', '.join(names)}" if names else "it declares none"
             yield Problem(field, f"step {producer} has no output artifact {artifact}; {declared}")
+
+
+def _others(steps: dict[str, Step], step: Step) -> str:
+    names = [name for name in steps if name != step.name]
+    return f"name one of: {', '.join(names)}" if names else "the run has no other step"
 
 
 def _references(step: Step, steps: dict[str, Step], parameters: set[str], at: str) -> Iterator[Problem]:

@@ -78,7 +78,9 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
     statuses = tuple(status for status, _, _ in found)
     broken = [status for status in statuses if not status.ready]
     if broken:
-        message = "; ".join(f"{status.type} {status.name}: {status.message}" for status in broken)
+        message = (
+            "; ".join(f"{status.type} {status.name}: {status.message.removesuffix('.')}" for status in broken) + "."
+        )
         unchecked = all(status.reason == NOT_CHECKED for status in broken)
         return Resolution(statuses, None, COMPONENTS_NOT_CHECKED if unchecked else "ComponentsNotReady", message)
     flavors = [flavor for _, flavor, _ in found if flavor is not None]
