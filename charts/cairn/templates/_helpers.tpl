@@ -127,3 +127,18 @@ subjects:
   name: {{ include "cairn.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
+
+{{/*
+Resources as JSON, with every quantity as a text. Usage: include "cairn.quantities" .Values.step.resources
+*/}}
+{{- define "cairn.quantities" -}}
+{{- $resources := dict -}}
+{{- range $bound, $quantities := . -}}
+{{- $texts := dict -}}
+{{- range $name, $quantity := $quantities -}}
+{{- $_ := set $texts $name (toString $quantity) -}}
+{{- end -}}
+{{- $_ := set $resources $bound $texts -}}
+{{- end -}}
+{{- toJson $resources -}}
+{{- end -}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import sys
 from typing import Any, cast
@@ -21,6 +22,10 @@ from cairn.handlers import http, kinds, logging
 from cairn.handlers.operator import Operator
 from cairn.settings import Settings
 
+STACK_BYTES = 64 << 20
+RECURSION_LIMIT = 25_000
+"""Twice as deep as the API server's own decoder goes (10,000 levels)."""
+
 
 def main() -> int:
     """Run the operator until it is told to stop."""
@@ -30,8 +35,19 @@ def main() -> int:
         sys.stderr.write(f"The settings are not valid; each is an environment variable CAIRN_<NAME>:\n{error}\n")
         return 2
     logging.set_up(settings)
+    _allow_deep_json()
     asyncio.run(_run(settings))
     return 0
+
+
+def _allow_deep_json() -> None:
+    """Let objects be decoded that are nested as deeply as the API server allows: one of them must not end the process.
+
+    Python's decoder calls itself for each level, up to the recursion limit, on the C stack.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard == resource.RLIM_INFINITY else hard, hard))
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 async def _run(settings: Settings) -> None:

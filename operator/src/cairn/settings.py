@@ -18,6 +18,10 @@ class Settings(BaseSettings):
     )
     step_image: str = Field(description="Image of the containers that fetch and publish artifacts: the operator's own.")
     step_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    step_resources: dict[str, dict[str, str]] = Field(
+        default={"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+        description="Resources of those containers.",
+    )
     check_interval_seconds: float = Field(
         default=300, ge=1, description="Time between two checks of a component that is Ready."
     )

@@ -135,7 +135,7 @@ class TestList:
 
         assert [item["metadata"]["name"] for item in items] == ["of-page-", "of-page-p2", "of-page-p3"]
         assert version == "42"
-        assert {request.query["limit"] for request in server.requests} == {"500"}
+        assert {request.query["limit"] for request in server.requests} == {"50"}
 
     async def test_selectors_and_the_kind_of_answer_are_asked_for(self, server: ApiServer, kubernetes: Kubernetes):
         server.answers({"metadata": {"resourceVersion": "1"}, "items": None})
@@ -143,7 +143,7 @@ class TestList:
         items, _ = await kubernetes.list(SECRETS, None, selector="a=b,c", fields="type!=x/y", accept=METADATA_LIST_ONLY)
 
         assert items == []
-        assert dict(server.last.query) == {"limit": "500", "labelSelector": "a=b,c", "fieldSelector": "type!=x/y"}
+        assert dict(server.last.query) == {"limit": "50", "labelSelector": "a=b,c", "fieldSelector": "type!=x/y"}
         assert server.last.headers["Accept"] == METADATA_LIST_ONLY
 
     async def test_a_list_whose_pages_have_expired_says_so(self, server: ApiServer, kubernetes: Kubernetes):

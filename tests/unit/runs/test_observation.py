@@ -8,8 +8,9 @@ import pytest
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import Step
 from cairn.runs.job import build_job
-from cairn.runs.observation import AttemptObservation, KeptArtifact, Phase, observe_job, parse_results
+from cairn.runs.observation import AttemptObservation, KeptArtifact, Phase, observe_job
 from cairn.runs.pod import Attempt
+from cairn.runs.results import parse_results
 from tests.unit.builders import LATER, NOW, inputs, local_stack, outputs, pod_context, step
 from tests.unit.pods import PodStory
 
@@ -164,6 +165,17 @@ class TestFailure:
 
         assert (seen.reason, seen.exit_code, seen.started) == ("StartError", 128, None)
         assert "not found" in str(seen.message)
+
+    def test_what_could_not_be_started_shows_no_value_of_its_environment(self):
+        message = (
+            "failed to create containerd task: runc create failed: environment variable value can't contain "
+            'null(\\x00): "TOKEN=SECRET\\x00-tail"'
+        )
+
+        seen = observe_one(plain().ends("train", 128, "StartError", message), PLAIN)
+
+        assert "SECRET" not in f"{seen.message}{seen.log_tail}"
+        assert str(seen.message).endswith('can\'t contain null(\\x00): "TOKEN=…"')
 
     def test_a_long_log_is_cut_to_its_end(self):
         seen = observe_one(plain().ends("train", 1, message="x" * 2000 + "the end"), PLAIN)
@@ -394,6 +406,8 @@ class TestResults:
             ('{"rmse": [1], "best": 2}', "Result rmse of step train is not a string, number or boolean"),
             ('{"rmse": 1, "best": {}}', "Result best of step train is not"),
             ('{"rmse": null, "best": 2}', "Result rmse of step train is not"),
+            ('{"rmse": NaN, "best": 2}', "Result rmse of step train is not a finite number"),
+            ('{"rmse": 1, "best": 2, "\\ud800": 3}', "whose name is not valid Unicode"),
         ],
     )
     def test_what_cannot_be_used_is_explained(self, text: str, problem: str):

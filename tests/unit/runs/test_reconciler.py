@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import time
 
@@ -19,6 +20,7 @@ from cairn.clients.kubernetes import (
     ConflictError,
     ForbiddenError,
     InvalidError,
+    TooLargeError,
 )
 from cairn.clients.store import Key
 from cairn.runs.reconciler import RunReconciler
@@ -101,6 +103,11 @@ class RunWorld(World):
     def succeeded(self) -> tuple[str, str]:
         condition = self.condition(PIPELINE_RUNS, RUN.name, "Succeeded")
         return condition["status"], condition["reason"]
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    later = time.monotonic() + seconds
+    monkeypatch.setattr(time, "monotonic", lambda: later)
 
 
 @pytest.fixture
@@ -222,8 +229,7 @@ async def test_a_job_that_gets_no_pod_says_what_the_api_server_has_against_it(
 ):
     world.run(run_spec(step("only"), **PRODUCTION))
     again = await world.reconcile()
-    later = time.monotonic() + 6
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    pass_time(monkeypatch, 6)
     world.kubernetes.objections["dry-run pods"] = lambda _: ForbiddenError(403, "Forbidden", "exceeded quota: none")
 
     await world.reconcile()
@@ -300,11 +306,12 @@ class TestSameNames:
         assert (only["state"], only["reason"]) == ("Pending", "NameTaken")
         assert again == 10
 
-    async def test_the_run_goes_on_once_the_name_is_free(self, world: RunWorld):
+    async def test_the_run_goes_on_once_the_name_is_free(self, world: RunWorld, monkeypatch: pytest.MonkeyPatch):
         world.kubernetes.add(JOBS, {"metadata": {"namespace": "ml", "name": "wine-1-only-1"}, "spec": {}})
         world.run(run_spec(step("only"), **PRODUCTION))
         await world.reconcile()
         world.kubernetes.remove(JOBS, "ml", "wine-1-only-1")
+        pass_time(monkeypatch, 11)
 
         await world.reconcile()
 
@@ -389,11 +396,64 @@ class TestRefusals:
         assert world.states() == {"a": "Queued", "b": "Pending"}
         assert world.status["steps"][1]["reason"] == "Forbidden"
 
-    async def test_a_step_starts_once_there_is_room(self, world: RunWorld):
+    async def test_a_refusal_that_differs_each_time_is_asked_for_at_intervals_only(self, world: RunWorld):
+        words = itertools.count()
+        world.kubernetes.objections["dry-run pods"] = lambda _: ForbiddenError(
+            403, "Forbidden", f"pods a-{next(words)} is forbidden: minimum memory usage per Container is 48Mi"
+        )
+        world.run(run_spec(step("a"), **PRODUCTION))
+        await world.reconcile()
+        before = world.kubernetes.requests.copy()
+
+        again = await world.reconcile()
+
+        assert world.kubernetes.requests == before
+        assert world.succeeded() == ("Unknown", "PodsNotAdmitted")
+        assert again is not None
+        assert 0 < again <= 10
+
+    async def test_a_job_that_is_refused_each_time_in_other_words_is_asked_for_at_intervals_only(self, world: RunWorld):
+        words = itertools.count()
+        world.kubernetes.objections[CREATE_JOBS] = lambda _: ForbiddenError(403, "Forbidden", f"no {next(words)}")
+        world.run(run_spec(step("a"), **PRODUCTION))
+        await world.reconcile()
+        before = world.kubernetes.requests.copy()
+
+        await world.reconcile()
+
+        assert world.kubernetes.requests == before
+        assert world.status["steps"][0]["reason"] == "Forbidden"
+
+    async def test_a_job_that_can_never_be_right_ends_its_step(self, world: RunWorld):
+        world.kubernetes.objections[CREATE_JOBS] = lambda _: InvalidError(422, "Invalid", "mountPath: must be unique")
+        world.run(run_spec(step("a"), **PRODUCTION))
+
+        await world.reconcile()
+
+        assert world.succeeded() == ("False", "StepFailed")
+        assert "mountPath: must be unique" in world.status["steps"][0]["message"]
+
+    async def test_a_status_that_is_too_large_is_written_without_logs(self, world: RunWorld):
+        def too_large(body: JsonObject) -> ApiError | None:
+            text = json.dumps(body)
+            return TooLargeError(500, "Unknown", "etcdserver: request is too large") if "logTail" in text else None
+
+        world.run(run_spec(step("only"), **PRODUCTION))
+        await world.reconcile()
+        world.put(world.pod("wine-1-only-1").ends("only", 1, message="a long log"))
+        world.kubernetes.objections[WRITE_STATUS] = too_large
+
+        await world.reconcile()
+
+        assert world.succeeded() == ("False", "StepFailed")
+        assert "logTail" not in world.status["steps"][0]
+
+    async def test_a_step_starts_once_there_is_room(self, world: RunWorld, monkeypatch: pytest.MonkeyPatch):
         world.run(run_spec(step("a"), **PRODUCTION))
         world.kubernetes.objections[CREATE_JOBS] = lambda _: ForbiddenError(403, "Forbidden", "exceeded quota")
         await world.reconcile()
         world.kubernetes.objections.clear()
+        pass_time(monkeypatch, 11)
 
         await world.reconcile()
 

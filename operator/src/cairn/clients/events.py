@@ -36,7 +36,7 @@ class EventRecorder:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{metadata['name'][:200]}.{int(now.timestamp() * 1e6):x}",
+                "name": f"{metadata['name'][:200].rstrip('-.')}.{int(now.timestamp() * 1e6):x}",
                 "namespace": metadata["namespace"],
             },
             "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),

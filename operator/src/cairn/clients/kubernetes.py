@@ -24,6 +24,9 @@ WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=75)
 """A watch is silent for a minute at most: then comes a bookmark."""
 WATCH_SECONDS = 300
 
+PAGE_SIZE = 50
+"""Objects that are listed at a time: each may be as large as 1.5 MB."""
+
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -95,6 +98,10 @@ class ForbiddenError(ApiError):
     """403: no permission, or refused by an admission plugin (quota, Pod Security)."""
 
 
+class TooLargeError(ApiError):
+    """413, or etcd's own refusal: the object would be larger than what the API server keeps."""
+
+
 class GoneError(ApiError):
     """410: the resource version is too old to watch from."""
 
@@ -137,7 +144,7 @@ class Kubernetes:
         items: list[JsonObject] = []
         token = ""
         while True:
-            query = {"limit": "500", "labelSelector": selector, "fieldSelector": fields, "continue": token}
+            query = {"limit": str(PAGE_SIZE), "labelSelector": selector, "fieldSelector": fields, "continue": token}
             page = await self._json("GET", resource.path(namespace), resource, query=query, verb="list", accept=accept)
             items.extend(page["items"] or ())  # an empty list of metadata is null
             token = page["metadata"].get("continue", "")
@@ -273,8 +280,11 @@ def error_of(code: int, status: Mapping[str, Any]) -> ApiError:
         HTTPStatus.NOT_FOUND: NotFoundError,
         HTTPStatus.CONFLICT: AlreadyExistsError if reason == "AlreadyExists" else ConflictError,
         HTTPStatus.GONE: GoneError,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLargeError,
         HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
     }
+    if "etcdserver: request is too large" in message:
+        return TooLargeError(code, reason, message)
     return kinds.get(code, ApiError)(code, reason, message)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import kopf
 
 from cairn.api.base import GROUP, VERSION, JsonObject
+from cairn.clients.depth import bounded
+from cairn.clients.kubernetes import PAGE_SIZE
 from cairn.handlers.operator import Operator
 
 STARTUP_BACKOFF_SECONDS = 5.0
@@ -45,7 +46,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE_SIZE
     settings.peering.standalone = True
 
 
@@ -53,7 +54,7 @@ def _handler(changed: Changed) -> Callable[..., Awaitable[None]]:
     """Return a coroutine function: kopf would call any other in a thread, and nothing that it touches is made for threads."""
 
     async def handle(event: kopf.RawEvent, **_: Any) -> None:
-        changed(event["type"], copy.deepcopy(cast(JsonObject, event["object"])))
+        changed(event["type"], bounded(cast(JsonObject, event["object"])))
 
     return handle
 

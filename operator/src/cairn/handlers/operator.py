@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
 from cairn.clients.cluster import Cluster, stack_of
+from cairn.clients.depth import bounded
 from cairn.clients.informer import Informer
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, SECRETS, STACK_COMPONENTS, STACKS, Resource
 from cairn.clients.store import Key, ObjectStore, key_of
 from cairn.components.reconciler import ComponentReconciler
 from cairn.components.usage import components_of
-from cairn.handlers.work_queue import WorkQueue
+from cairn.handlers.work_queue import Reconcile, WorkQueue
 from cairn.runs import naming
 from cairn.runs.observation import needed_of_job, needed_of_pod
 from cairn.runs.pod import TransferImage
@@ -33,6 +34,8 @@ ACTIVE_RUNS_DELAY_SECONDS = 2.0
 """A Stack's count of active runs follows after this long, so that a burst of runs costs few writes."""
 
 Activity = tuple[str | None, bool]
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 IDLE: Activity = (None, False)
 
 
@@ -46,21 +49,32 @@ class Operator:
     def __post_init__(self) -> None:
         """Make the queues and the watches of what Cairn's own objects depend on."""
         settings = self.settings
-        transfer = TransferImage(settings.step_image, settings.step_image_pull_policy)
+        transfer = TransferImage(settings.step_image, settings.step_image_pull_policy, settings.step_resources)
         self._component_reconciler = ComponentReconciler(
             self.cluster,
             interval=settings.check_interval_seconds,
             retry_interval=settings.retry_interval_seconds,
         )
-        self.components = WorkQueue("StackComponent", self._component_reconciler.reconcile, settings.workers)
-        self.stacks = WorkQueue("Stack", StackReconciler(self.cluster).reconcile, settings.workers)
-        self.runs = WorkQueue("PipelineRun", RunReconciler(self.cluster, transfer).reconcile, settings.workers)
+        self.components = self._queue(STACK_COMPONENTS, self._component_reconciler.reconcile, self.cluster.components)
+        self.stacks = self._queue(STACKS, StackReconciler(self.cluster).reconcile, self.cluster.stacks)
+        self.runs = self._queue(PIPELINE_RUNS, RunReconciler(self.cluster, transfer).reconcile, self.cluster.runs)
         self.informers = [
             informer for namespace in settings.namespace_list or (None,) for informer in self._informers(namespace)
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self._activities: dict[Key, Activity] = {}
         """What each run's Stack was last told of it. The store has what Cairn writes before its event comes."""
+
+    def _queue(self, resource: Resource, reconcile: Reconcile, store: ObjectStore) -> WorkQueue:
+        async def tell(key: Key) -> None:
+            body = store.get(key)
+            if body is not None:
+                note = (
+                    "The operator fails on this object in a way that it does not foresee; its log says how. Report it."
+                )
+                await self.cluster.events.record(body, "Warning", "ReconcileError", "Reconcile", note)
+
+        return WorkQueue(resource.kind, reconcile, self.settings.workers, tell)
 
     async def start(self) -> None:
         """See everything once, then start to work. Where that fails, nothing is left of it, and it can be tried again."""
@@ -198,7 +212,7 @@ class Operator:
         for namespace in self.settings.namespace_list or (None,):
             items, _ = await self.cluster.kubernetes.list(resource, namespace)
             for body in items:
-                _remember(store, None, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
+                _remember(store, None, bounded({"apiVersion": resource.api_version, "kind": resource.kind, **body}))
 
 
 def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
@@ -206,6 +220,9 @@ def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
         store.forget(body)  # kopf may tell of the next object of that name first
         return
     body["metadata"].pop("managedFields", None)
+    (body["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)  # the whole object once more
+    if (body.get("status") or {}).get("completionTime"):
+        body.pop("spec", None)  # of a run that has ended, nothing but the status is looked at again
     store.put(body)
 
 

@@ -25,6 +25,15 @@ logger = logging.getLogger(__name__)
 Reconcile = Callable[[Key], Awaitable[float | None]]
 """Brings one object up to date; returns in how many seconds to look at it again, or None."""
 
+Tell = Callable[[Key], Awaitable[None]]
+
+
+async def nobody(_: Key) -> None:
+    """Tell nobody."""
+
+
+FAILURES_TOLD = 5
+"""After so many failures in a row, people are told."""
 SHORTEST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 60.0
 
@@ -35,9 +44,11 @@ current_object: ContextVar[tuple[str, Key] | None] = ContextVar("current_object"
 class WorkQueue:
     """Reconciles of one kind."""
 
-    def __init__(self, kind: str, reconcile: Reconcile, workers: int) -> None:
+    def __init__(self, kind: str, reconcile: Reconcile, workers: int, tell: Tell = nobody) -> None:
+        """Make a queue; `tell` says of an object that it cannot be reconciled."""
         self._kind = kind
         self._reconcile = reconcile
+        self._tell = tell
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()
@@ -106,6 +117,8 @@ class WorkQueue:
             metrics.RECONCILE_ERRORS.labels(kind=self._kind).inc()
             logger.exception("The reconcile failed in an unforeseen way and is tried again")
             self._retry(key)
+            if self._failures[key] == FAILURES_TOLD:
+                await self._tell(key)
         else:
             self._failures.pop(key, None)
             if after is not None:

@@ -23,6 +23,8 @@ from cairn.runs.references import Values
 
 REMEMBERED = 4096
 REMEMBERED_SECONDS = 300.0
+DRY_RUN_NAME = "cairn-dry-run"
+"""A name that is the same each time, so that a refusal that names the pod is the same each time."""
 REFUSED_FOR_GOOD = ("violates PodSecurity", "denied the request", "security context constraint")
 """Words of Pod Security admission, of validating webhooks, and of OpenShift: what they say changes with the pod only."""
 
@@ -47,7 +49,7 @@ class PodAdmission:
             shape = _shape(context.run.namespace, pod)
             if self._accepted.get(shape, 0.0) > time.monotonic():
                 continue
-            refusal = await self._refusal(context, step, pod)
+            refusal = await self._refusal(context, pod)
             if refusal is not None:
                 return f"spec.steps[{step.name}]: {refusal}"
             self._accepted[shape] = time.monotonic() + REMEMBERED_SECONDS
@@ -62,7 +64,7 @@ class PodAdmission:
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {**template["metadata"], "generateName": f"{metadata['name']}-"},
+            "metadata": {**template["metadata"], "name": DRY_RUN_NAME},
             "spec": template["spec"],
         }
         try:
@@ -71,11 +73,11 @@ class PodAdmission:
             return error.message
         return None
 
-    async def _refusal(self, context: PodContext, step: Step, pod: JsonObject) -> str | None:
+    async def _refusal(self, context: PodContext, pod: JsonObject) -> str | None:
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {**pod["metadata"], "generateName": f"{step.name}-"},
+            "metadata": {**pod["metadata"], "name": DRY_RUN_NAME},
             "spec": pod["spec"],
         }
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -16,17 +17,19 @@ from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.pod import PLAN_VARIABLE, reports_results_itself
 from cairn.runs.references import unescaped
+from cairn.runs.results import is_json_object, parse_results
 
 Containers = Mapping[str, JsonObject]
 
+NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
+"""Reasons of a container whose program was not started: its message is the runtime's, and there is no log."""
 SIGKILL_CODE = 137
 KILLED = " It was killed, most often for want of memory; raise resources.limits.memory."
 """What to do about that code: a container runtime may miss that it was the kernel that killed for memory."""
 
-NEVER = "1970-01-01T00:00:00Z"
+_NULL_IN_VALUE = re.compile(r"""(environment variable value can't contain null\(\\x00\): )"([^"=]*)=.*""", re.DOTALL)
 
-_NOT_JSON = (ValueError, RecursionError)
-"""What `json.loads` raises; the latter for a few thousand brackets."""
+NEVER = "1970-01-01T00:00:00Z"
 
 
 def needed_of_job(job: JsonObject) -> JsonObject:
@@ -48,6 +51,11 @@ def needed_of_pod(pod: JsonObject) -> JsonObject:
 
     spec = {"initContainers": containers("initContainers"), "containers": containers("containers")}
     return {"metadata": pod["metadata"], "spec": spec, "status": pod.get("status") or {}}
+
+
+def without_values(message: str) -> str:
+    """Return a container runtime's message without the value of an environment variable, which may be a secret."""
+    return _NULL_IN_VALUE.sub(r'\1"\2=…"', message)
 
 
 class Phase(Enum):
@@ -107,6 +115,8 @@ class _View:
     logs: Mapping[str, str]
 
     def seen(self, phase: Phase, **fields: Any) -> AttemptObservation:
+        if fields.get("message"):
+            fields["message"] = without_values(fields["message"])
         return AttemptObservation(
             step=self.step.name,
             number=self.number,
@@ -219,53 +229,16 @@ def _succeeded(
     return view.seen(Phase.SUCCEEDED, artifacts=artifacts, results=results, **times)
 
 
-def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
-    """Return the results that a step wrote, or a sentence that says what is wrong with them."""
-    declared = results_of(step)
-    names = ", ".join(declared)
-    if not text.strip():
-        return f"Step {step.name} declares results ({names}) but wrote none to the file that CAIRN_RESULTS names."
-    try:
-        found = json.loads(text)
-    except _NOT_JSON:
-        what = "is larger than 4 KiB" if len(text.encode()) >= 4096 else "is not a JSON object"
-        return (
-            f"What step {step.name} wrote to the file that CAIRN_RESULTS names {what}; write a flat object of {names}."
-        )
-    if not isinstance(found, dict):
-        return f"Step {step.name} wrote a JSON {type(found).__name__} as its results; write a flat object of {names}."
-    values = cast(Mapping[str, Any], found)
-    missing = [name for name in declared if name not in values]
-    if missing:
-        return f"Step {step.name} did not write the result {missing[0]}; it wrote: {', '.join(values) or 'none'}."
-    extra = [name for name in values if name not in declared]
-    if extra:
-        return f"Step {step.name} wrote the result {extra[0]}, which it does not declare; add it to outputs.results."
-    broken = [name for name, value in values.items() if not _is_unicode(value)]
-    if broken:
-        return f"Result {broken[0]} of step {step.name} is not valid Unicode; write it otherwise, such as in hex."
-    nested = [name for name, value in values.items() if isinstance(value, (dict, list)) or value is None]
-    if nested:
-        return f"Result {nested[0]} of step {step.name} is not a string, number or boolean; write a flat object."
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-
-
-def _is_unicode(value: object) -> bool:
-    """Return whether UTF-8 can hold a value: JSON may escape half of a surrogate pair, which the API server refuses."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
     code = int(ended["exitCode"])
     kubernetes_reason = str(ended.get("reason") or "")
     reason = "ExitCode" if kubernetes_reason in {"", "Error", "Completed"} else kubernetes_reason
     log = view.logs.get(view.step.name)
     text = str(ended.get("message") or "")
-    is_log = not results_of(view.step) or not _is_json_object(text)
+    if reason in NEVER_RAN:
+        message = f"Step {view.step.name} could not be started: {text}"[:1024]
+        return view.seen(Phase.FAILED, reason=reason, message=message, exit_code=code, ended=ended.get("finishedAt"))
+    is_log = not results_of(view.step) or not is_json_object(text)
     if log is None and not (is_log and view.whole_messages):
         return view.seen(Phase.RUNNING, started=_started(ended), wants_log_of=view.step.name)
     messages = {
@@ -409,7 +382,7 @@ def _report(ended: JsonObject, log: str | None) -> JsonObject | None:
     """Return what fetch or publish reports: its termination message or, where that is cut short, its log's last line."""
     lines = (log or "").strip().splitlines()
     for text in (str(ended.get("message") or ""), lines[-1] if lines else ""):
-        if _is_json_object(text):
+        if is_json_object(text):
             return cast(JsonObject, json.loads(text))
     return None
 
@@ -422,13 +395,6 @@ def _published_uris(pod: JsonObject, container: str) -> Mapping[str, str]:
             plan = next(item["value"] for item in declared["env"] if item["name"] == PLAN_VARIABLE)
             return {item["name"]: item["uri"] for item in json.loads(unescaped(plan))["artifacts"]}
     return {}
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except _NOT_JSON:
-        return False
 
 
 def _statuses(pod: JsonObject, field_name: str) -> Containers:

@@ -33,6 +33,8 @@ class Refusal:
 
     reason: str
     message: str
+    final: bool = False
+    """Whether another try can only end alike."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,11 @@ def _advance(step: Step, observed: Observed, states: Mapping[str, StepStatus]) -
             message=f"Step {blocking[0]}, which it needs, {_was(state)}.",
         )
     refusal = observed.refusals.get(step.name)
-    return _changed(pending, reason=refusal.reason, message=refusal.message) if refusal else pending
+    if refusal is None:
+        return pending
+    return _changed(
+        pending, state="Failed" if refusal.final else "Pending", reason=refusal.reason, message=refusal.message
+    )
 
 
 def _was(state: str) -> str:

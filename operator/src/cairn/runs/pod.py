@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from posixpath import basename, dirname
 from typing import Any
 
@@ -54,7 +54,7 @@ class TransferImage:
 
     image: str
     pull_policy: str = "IfNotPresent"
-    memory_limit: str = "128Mi"
+    resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -323,10 +323,7 @@ def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, te
             {"name": PLAN_VARIABLE, "value": literal(json.dumps(plan, separators=(",", ":")))},
             *access.env,
         ],
-        "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"memory": context.transfer.memory_limit},
-        },
+        "resources": context.transfer.resources,
         "securityContext": {**RESTRICTED_CONTAINER, "readOnlyRootFilesystem": True, **user},
         "volumeMounts": [{"name": WORK_VOLUME, "mountPath": WORK}, *access.volume_mounts],
         "terminationMessagePath": TERMINATION_LOG,

@@ -26,8 +26,8 @@ def merge(templates: Iterable[PodTemplate | None]) -> PodTemplate:
 
 _KEYS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "env": lambda item: item["name"],
-    "volumes": lambda item: item.get("name"),
-    "volumeMounts": lambda item: item.get("mountPath"),
+    "volumes": lambda item: repr(item.get("name")),
+    "volumeMounts": lambda item: repr(item.get("mountPath")),
     "imagePullSecrets": lambda item: item["name"],
 }
 _REPLACED = frozenset({"affinity", "topologySpreadConstraints"})

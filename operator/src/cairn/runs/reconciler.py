@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
@@ -20,8 +21,10 @@ from cairn.clients.kubernetes import (
     PIPELINE_RUNS,
     AlreadyExistsError,
     ApiError,
+    InvalidError,
+    TooLargeError,
 )
-from cairn.clients.store import Key
+from cairn.clients.store import Key, key_of
 from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader, owned_by
@@ -32,7 +35,7 @@ from cairn.runs.pod import Attempt, PodContext, TransferImage, pod_settings, ste
 from cairn.runs.references import Values
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
-from cairn.runs.status import pending, record, refused, waiting
+from cairn.runs.status import pending, record, refused, waiting, without_logs
 from cairn.runs.validation import problems_of
 from cairn.stacks.resolution import UsableStack
 
@@ -45,6 +48,22 @@ STACK_NOT_READY = "StackNotReady"
 PODS_NOT_ADMITTED = "PodsNotAdmitted"
 
 
+class _Hold:
+    """A pause after the API server refused something.
+
+    What it says may differ each time; told in the status, it would wake the run, which would ask again, without end.
+    """
+
+    def __init__(self, refusals: Mapping[str, Refusal]) -> None:
+        self.refusals = refusals
+        self._until = time.monotonic() + RETRY_REFUSED_SECONDS
+
+    @property
+    def seconds_left(self) -> float:
+        """How much longer nothing is asked for."""
+        return self._until - time.monotonic()
+
+
 class RunReconciler:
     """Reconciles one PipelineRun at a time."""
 
@@ -54,16 +73,18 @@ class RunReconciler:
         self._admission = PodAdmission(cluster.kubernetes)
         self._attempts = AttemptReader(cluster, self._admission)
         self._creating = asyncio.Semaphore(CREATIONS_AT_ONCE)
+        self._held: dict[Key, _Hold] = {}
+        """Runs of which the API server refused something, whatever wakes them."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one run a step further; return in how many seconds to look at it again."""
         body = self._cluster.runs.get(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
-            self._attempts.forget(key)
+            self._forget(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
-            self._attempts.forget(key)
+            self._forget(key)
             await self._acknowledge(body, status)
             return None
         try:
@@ -90,10 +111,14 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
+        hold = self._held.get(key_of(body))
+        if hold is not None and hold.seconds_left > 0:
+            return hold.seconds_left
         try:
             problem = await self._problem_of(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
             refusal = _refusal(error, "The API server does not admit the run's pods")
+            self._held[key_of(body)] = _Hold({})
             return await self._wait(body, spec, status, PODS_NOT_ADMITTED, refusal.message)
         if problem is not None:
             await self._refuse(body, status, problem)
@@ -123,14 +148,29 @@ class RunReconciler:
         stack = choice.stack
         scheduler = _scheduler(spec, stack, body) if stack else None
         observed = await self._attempts.observe(body, spec, status)
+        hold = self._held.get(key_of(body))
+        held = hold is not None and hold.seconds_left > 0
+        if hold is not None and held:
+            observed = with_changes(observed, refusals=hold.refusals)
         planned = plan(spec, observed, scheduler, choice.message)
-        if planned.launches and stack is not None:
+        if planned.launches and stack is not None and not held:
             refusals = await self._launch(body, spec, planned, stack)
+            self._hold(key_of(body), refusals)
             observed = with_changes(await self._attempts.observe(body, spec, status), refusals=refusals)
             planned = plan(spec, observed, scheduler, choice.message)
         await self._write(body, status, record(status, planned, stack, _generation(body), _now()), planned.outcome)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts.values())
         return RETRY_REFUSED_SECONDS if observed.refusals or undecided or stack is None else None
+
+    def _hold(self, key: Key, refusals: Mapping[str, Refusal]) -> None:
+        if refusals:
+            self._held[key] = _Hold(refusals)
+        else:
+            self._held.pop(key, None)
+
+    def _forget(self, key: Key) -> None:
+        self._attempts.forget(key)
+        self._held.pop(key, None)
 
     async def _acknowledge(self, body: JsonObject, status: PipelineRunStatus) -> None:
         """Record that a change after the end (of `suspend`) was seen: it changes nothing."""
@@ -175,6 +215,8 @@ class RunReconciler:
                 created = await self._cluster.kubernetes.get(JOBS, namespace, name)
                 if not owned_by(created, body["metadata"]["uid"]):
                     return Refusal("NameTaken", f"There is a Job {name} that is not this run's; delete it.")
+        except InvalidError as error:
+            return Refusal("InvalidSpec", f"The API server refuses Job {name}: {error.message}"[:1024], final=True)
         except CAN_BE_TRIED_AGAIN as error:
             return _refusal(error, f"The API server did not create Job {name}")
         self._cluster.jobs.put(needed_of_job(created))
@@ -188,7 +230,11 @@ class RunReconciler:
         self, body: JsonObject, old: PipelineRunStatus, new: PipelineRunStatus, outcome: Outcome
     ) -> JsonObject | None:
         """Write the status, then tell what has changed, once: a written end never changes. Return the run as it is then."""
-        written = await self._cluster.write_status(PIPELINE_RUNS, self._cluster.runs, body, new.to_json())
+        try:
+            written = await self._cluster.write_status(PIPELINE_RUNS, self._cluster.runs, body, new.to_json())
+        except TooLargeError:
+            small = without_logs(new)
+            written = await self._cluster.write_status(PIPELINE_RUNS, self._cluster.runs, body, small.to_json())
         if written is None:
             return None
         before = {step.name: step.state for step in old.steps}

@@ -13,6 +13,7 @@ from cairn.stacks.resolution import UsableStack
 
 SUCCEEDED = "Succeeded"
 FINISHED = "Finished"
+SHORT_MESSAGE = 120
 
 
 def record(
@@ -63,6 +64,17 @@ def refused(old: PipelineRunStatus, outcome: Outcome, generation: int, now: str)
             "duration_seconds": 0,
         }
     )
+
+
+def without_logs(status: PipelineRunStatus) -> PipelineRunStatus:
+    """Return the status without what only explains: for a run that is as large as the API server keeps objects."""
+    steps = tuple(
+        step.model_copy(
+            update={"log_tail": None, "message": step.message[:SHORT_MESSAGE] if step.message is not None else None}
+        )
+        for step in status.steps
+    )
+    return status.model_copy(update={"steps": steps})
 
 
 def _conditions(old: Sequence[Condition], outcome: Outcome, generation: int, now: str) -> tuple[Condition, ...]:

@@ -38,6 +38,9 @@ def environment_name(parameter: str) -> str:
     return f"CAIRN_PARAM_{parameter.upper().replace('-', '_')}"
 
 
+CAIRN_DIRECTORY = "/cairn"
+
+
 def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
     """Return everything that is wrong with the run on that stack, in the order of the spec."""
     return (
@@ -172,6 +175,9 @@ def _paths(step: Step, at: str) -> Iterator[Problem]:
                 f"{path} holds the output {directories[path]}, for which Cairn mounts a volume there; use another directory",
             )
         claims.append((f"podTemplate.volumeMounts[{mount.get('name')}]", path))
+    for field, path in claims:
+        if _overlaps(path, CAIRN_DIRECTORY):
+            yield Problem(f"{at}.{field}", f"{path} lies in {CAIRN_DIRECTORY}, which is Cairn's own; use another path")
     for index, (field, path) in enumerate(claims):
         for other_field, other in claims[:index]:
             if _overlaps(path, other):

@@ -1,0 +1,84 @@
+"""What a step wrote as its results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from cairn.api.pipelinerun import Step
+from cairn.runs.graph import results_of
+
+MOST_BYTES = 4096
+"""The kubelet keeps so much of a termination message."""
+NOT_JSON = (ValueError, RecursionError)
+"""What `json.loads` raises; the latter for a few thousand brackets."""
+
+
+def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
+    """Return the results that a step wrote, or a sentence that says what is wrong with them."""
+    names = ", ".join(results_of(step))
+    if not text.strip():
+        return f"Step {step.name} declares results ({names}) but wrote none to the file that CAIRN_RESULTS names."
+    try:
+        found = json.loads(text)
+    except NOT_JSON:
+        what = "is larger than 4 KiB" if len(text.encode()) >= MOST_BYTES else "is not a JSON object"
+        return (
+            f"What step {step.name} wrote to the file that CAIRN_RESULTS names {what}; write a flat object of {names}."
+        )
+    if not isinstance(found, dict):
+        return f"Step {step.name} wrote a JSON {type(found).__name__} as its results; write a flat object of {names}."
+    values = cast(Mapping[str, Any], found)
+    return _problem_of_names(step, values) or _problem_of_values(step, values) or _as_text(values)
+
+
+def is_json_object(text: str) -> bool:
+    """Return whether a text is a JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except NOT_JSON:
+        return False
+
+
+def _problem_of_names(step: Step, values: Mapping[str, Any]) -> str | None:
+    declared = results_of(step)
+    if not all(map(_is_unicode, values)):
+        names = ", ".join(declared)
+        return (
+            f"Step {step.name} wrote a result whose name is not valid Unicode; write those that it declares: {names}."
+        )
+    for name in declared:
+        if name not in values:
+            return f"Step {step.name} did not write the result {name}; it wrote: {', '.join(values) or 'none'}."
+    for name in values:
+        if name not in declared:
+            return f"Step {step.name} wrote the result {name}, which it does not declare; add it to outputs.results."
+    return None
+
+
+def _problem_of_values(step: Step, values: Mapping[str, Any]) -> str | None:
+    for name, value in values.items():
+        if not _is_unicode(value):
+            return f"Result {name} of step {step.name} is not valid Unicode; write it otherwise, such as in hex."
+        if isinstance(value, (dict, list)) or value is None:
+            return f"Result {name} of step {step.name} is not a string, number or boolean; write a flat object."
+        if isinstance(value, float) and not math.isfinite(value):
+            return (
+                f"Result {name} of step {step.name} is not a finite number, which JSON cannot say; write it as a text."
+            )
+    return None
+
+
+def _as_text(values: Mapping[str, Any]) -> Mapping[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
+def _is_unicode(value: object) -> bool:
+    """Return whether UTF-8 can hold a value: JSON may escape half of a surrogate pair, which the API server refuses."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
