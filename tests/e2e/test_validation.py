@@ -208,7 +208,7 @@ def test_a_run_waits_for_its_service_account_and_starts_when_that_appears(stacks
     stacks.create(run("early", steps, on=orchestrator))
 
     waiting = stacks.wait_condition(
-        "PipelineRun", "early", "Succeeded", status="Unknown", reason="Forbidden", timeout=30
+        "PipelineRun", "early", "Succeeded", status="Unknown", reason="PodsNotAdmitted", timeout=30
     )
     assert 'serviceaccount "late" not found' in waiting["message"]
     assert stacks.list("Job") == []

@@ -32,6 +32,7 @@ def set_up(settings: Settings) -> None:
                 "{levelname}{name}{message}",
                 style="{",
                 timestamp="time",
+                json_ensure_ascii=False,
                 rename_fields={
                     "levelname": "level",
                     "name": "logger",

@@ -1,0 +1,75 @@
+"""Nothing that someone puts into a namespace ends the operator, keeps it busy, or makes it tell a secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+from cluster import Body, Cluster, condition, step
+from manifests import python, run, secret
+
+DEEP = 9000
+"""The API server takes 10,000 levels."""
+SEVERAL_RETRIES_SECONDS = 25.0
+REASON = '{.status.conditions[?(@.type=="Succeeded")].reason}'
+STEPS = [python("only", "print('Hello')")]
+
+
+def test_a_deeply_nested_object_is_refused_and_others_go_on(namespace: Cluster) -> None:
+    deep = run("deep", STEPS, podTemplate={"affinity": "DEEP"})
+    text = json.dumps(deep).replace('"DEEP"', '{"a":' * DEEP + "{}" + "}" * DEEP)
+
+    namespace.kubectl("create", "--validate=false", "--filename", "-", feed=text)
+    namespace.create(run("ordinary", STEPS))
+
+    assert condition(namespace.finished("ordinary"), "Succeeded")["reason"] == "Completed"
+    namespace.kubectl("wait", "--for=condition=Finished", "pipelinerun/deep", "--timeout=60s")
+    assert namespace.kubectl("get", "pipelinerun", "deep", "--output", f"jsonpath={REASON}") == "InvalidSpec"
+
+
+def test_a_secret_that_a_container_runtime_tells_is_not_told_on(namespace: Cluster) -> None:
+    namespace.apply({**secret("binary"), "data": {"key": base64.b64encode(b"SECRET\0tail").decode()}})
+    variable = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "binary", "key": "key"}}}
+
+    namespace.create(run("tells", [python("only", "print('never')", env=[variable])]))
+
+    finished = namespace.finished("tells")
+    assert step(finished, "only")["reason"] == "StartError"
+    assert "TOKEN" in step(finished, "only")["message"]
+    assert "SECRET" not in json.dumps([finished["status"], namespace.events("PipelineRun", "tells")])
+
+
+def test_pods_that_a_limit_range_refuses_are_asked_for_at_intervals_only(namespace: Cluster) -> None:
+    limits = [{"type": "Container", "min": {"memory": "48Mi"}, "max": {"memory": "64Mi"}}]
+    namespace.apply(named("LimitRange", "narrow", spec={"limits": limits}))
+    outputs = {"artifacts": [{"name": "data", "path": "/out/data"}]}
+    namespace.create(run("narrow", [python("only", "print('never')", outputs=outputs)]))
+    waiting = namespace.wait_condition(
+        "PipelineRun", "narrow", "Succeeded", status="Unknown", reason="PodsNotAdmitted", timeout=30
+    )
+    before = namespace.get("PipelineRun", "narrow")
+
+    time.sleep(SEVERAL_RETRIES_SECONDS)
+
+    assert "minimum memory usage per Container is 48Mi" in waiting["message"]
+    assert namespace.get("PipelineRun", "narrow") == before
+
+
+def test_a_job_whose_pod_a_quota_refuses_says_so_and_goes_on_when_there_is_room(namespace: Cluster) -> None:
+    namespace.apply(named("ResourceQuota", "none", spec={"hard": {"pods": "0"}}))
+    namespace.create(run("waits", STEPS))
+
+    waiting = namespace.wait_condition(
+        "PipelineRun", "waits", "Succeeded", status="Unknown", reason="Pending", timeout=60
+    )
+    assert "Step only waits: FailedCreate: " in waiting["message"]
+    assert "exceeded quota: none" in waiting["message"]
+    namespace.delete("ResourceQuota", "none")
+
+    assert condition(namespace.finished("waits"), "Succeeded")["reason"] == "Completed"
+
+
+def named(kind: str, name: str, **fields: object) -> Body:
+    """Return an object of Kubernetes' core."""
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **fields}
