@@ -59,8 +59,16 @@ go_tool() {
 go_install() {
   local directory
   directory=$(new_temporary)
-  CGO_ENABLED=0 GOFLAGS=-trimpath GOBIN=$directory go install -ldflags "-s -w $2" "$1"
+  GOBIN=$directory quick_go install -ldflags "-s -w $2" "$1"
   mv "$directory"/* "$3"
+}
+
+# quick_go COMMAND...: `go` with a third less work for the compiler, which is what a first `make` on two cores waits for:
+# no debugging information, which nobody reads here, and less garbage collection where there is memory for that.
+quick_go() {
+  local garbage=100
+  [ "$(awk '$1 == "MemTotal:" {print $2}' /proc/meminfo)" -lt 12000000 ] || garbage=800
+  CGO_ENABLED=0 GOGC=$garbage GOFLAGS='-trimpath -gcflags=all=-dwarf=false' go "$@"
 }
 
 need_go() {

@@ -40,15 +40,18 @@ programs() {
   K8S=$PARTS/kubernetes-$VERSION-$(key_of kubernetes)
   etcd=$PARTS/etcd-$(key_of etcd)
   podnet=$PARTS/podnet-$(key_of podnet)
-  part "kubernetes $VERSION" "$K8S/k8s" kube_build kubernetes -tags selinux,notest,grpcnotrace .
+  # With the same tags for all three, each package is compiled once.
+  part "kubernetes $VERSION" "$K8S/k8s" kube_build kubernetes .
   part kubeadm "$K8S/kubeadm" kube_build kubernetes k8s.io/kubernetes/cmd/kubeadm
   part kubectl "$K8S/kubectl" kube_build kubernetes k8s.io/kubernetes/cmd/kubectl
   part pause "$K8S/pause" pause_build
   part etcd "$etcd/etcd" kube_build etcd go.etcd.io/etcd/server/v3
   part podnet "$podnet/podnet" kube_build podnet .
-  coredns=$(image_tag coredns)
-  part "coredns $coredns" "$PARTS/coredns-$coredns/coredns" go_install "github.com/coredns/coredns@$coredns" ""
-  PROGRAMS=("$K8S"/* "$etcd/etcd" "$podnet/podnet" "$PARTS/coredns-$coredns/coredns")
+  coredns=$PARTS/coredns-$(key_of coredns)
+  grep -q "coredns $(image_tag coredns)$" "$SOURCES/coredns/go.mod" ||
+    die "kubeadm $VERSION wants CoreDNS $(image_tag coredns); name it in $SOURCES/coredns/go.mod."
+  part coredns "$coredns/coredns" kube_build coredns .
+  PROGRAMS=("$K8S"/* "$etcd/etcd" "$podnet/podnet" "$coredns/coredns")
 }
 
 part() {
@@ -70,7 +73,7 @@ kube_build() {
   cd "$SOURCES/$1"
   shift
   set -- "${@:1:$#-1}"
-  CGO_ENABLED=0 GOFLAGS=-trimpath go build -ldflags "$stamp" -o "$file" "$@"
+  quick_go build -tags selinux,notest,grpcnotrace -ldflags "$stamp" -o "$file" "$@"
 }
 
 pause_build() {
