@@ -11,7 +11,7 @@ from manifests import python, run, secret
 
 DEEP = 9000
 """The API server takes 10,000 levels."""
-SEVERAL_RETRIES_SECONDS = 25.0
+A_RETRY_AND_MORE_SECONDS = 15.0
 REASON = '{.status.conditions[?(@.type=="Succeeded")].reason}'
 STEPS = [python("only", "print('Hello')")]
 
@@ -50,7 +50,7 @@ def test_pods_that_a_limit_range_refuses_are_asked_for_at_intervals_only(namespa
     )
     before = namespace.get("PipelineRun", "narrow")
 
-    time.sleep(SEVERAL_RETRIES_SECONDS)
+    time.sleep(A_RETRY_AND_MORE_SECONDS)
 
     assert "minimum memory usage per Container is 48Mi" in waiting["message"]
     assert namespace.get("PipelineRun", "narrow") == before

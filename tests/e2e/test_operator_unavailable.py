@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from cluster import Body, Cluster, condition, states, step
 from manifests import ORCHESTRATORS, python, run
 
-RUNS = 10
+RUNS = 5
 """On each orchestrator."""
 
 _UNDER_WAY = frozenset({"Running", "Succeeded"})

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from cluster import Body, Cluster, states, step
-from manifests import python, run
+from manifests import ORCHESTRATORS, python, run
 from s3 import S3Server
 
 MIB = 1 << 20
@@ -99,12 +99,18 @@ def twelve_steps() -> list[Body]:
     return [make, left, right, bottom, *parts, join, end]
 
 
-@pytest.mark.parametrize("orchestrator", ["kubernetes", "local"])
-def test_twelve_steps(stacks: Cluster, s3_service: S3Server, orchestrator: str) -> None:
+@pytest.fixture(scope="module")
+def runs(shared_stacks: Cluster) -> Cluster:
+    """The run on each orchestrator, started together."""
     parameters = [{"name": "factor", "value": "2"}, {"name": "word", "value": "seven"}]
-    stacks.create(run("twelve", twelve_steps(), on=orchestrator, parameters=parameters))
+    for on in ORCHESTRATORS:
+        shared_stacks.create(run(f"twelve-{on}", twelve_steps(), on=on, parameters=parameters))
+    return shared_stacks
 
-    finished = stacks.finished("twelve", timeout=420)
+
+@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+def test_twelve_steps(runs: Cluster, s3_service: S3Server, orchestrator: str) -> None:
+    finished = runs.finished(f"twelve-{orchestrator}", timeout=420)
 
     assert set(states(finished).values()) == {"Succeeded"}, finished["status"]
     assert _digests(finished) == _expected_digests()
