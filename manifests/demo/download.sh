@@ -11,8 +11,9 @@ main() {
   local line port
   coproc FORWARD { exec kubectl --namespace cairn-demo port-forward service/s3 :7070; }
   # shellcheck disable=SC2064
-  trap "kill $FORWARD_PID" EXIT
-  read -r line <&"${FORWARD[0]}"  # Forwarding from 127.0.0.1:34567 -> 7070
+  trap "kill $FORWARD_PID 2>/dev/null || true" EXIT
+  # Forwarding from 127.0.0.1:34567 -> 7070; kubectl has said why, if there is none
+  read -r line <&"${FORWARD[0]}" || { echo "download.sh: set KUBECONFIG to the cluster of the demo" >&2; exit 1; }
   port=${line#*127.0.0.1:}
   port=${port%% *}
 

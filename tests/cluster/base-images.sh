@@ -46,11 +46,10 @@ make_python() {
 # The S3 server's program alone
 make_s3() {
   local image=$1 key=$2 root
-  need_go
   root=$(new_temporary)
   mkdir -p "$root/usr/local/bin" "$root/etc/ssl/certs"
   install -d -m 1777 "$root/tmp"
-  go_install "github.com/versity/versitygw/cmd/versitygw@$S3_VERSION" "" "$root/usr/local/bin/versitygw"
+  go_install "github.com/versity/versitygw/cmd/versitygw@$S3_VERSION" "$root/usr/local/bin/versitygw"
   cp "$CA_BUNDLE" "$root/etc/ssl/certs/"
   tar -C "$root" -cf - . | docker import -c "LABEL cairn.stand-in=$key" \
     -c 'ENTRYPOINT ["/usr/local/bin/versitygw"]' -c 'ENV PATH=/usr/local/bin' - "$image"

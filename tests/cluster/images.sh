@@ -4,6 +4,8 @@
 . "$HERE/tools.sh"
 . "$HERE/base-images.sh"
 
+MISSING=()  # what the cluster has yet to be given
+
 main() {
   exclusively
   base_image "$PYTHON_IMAGE" make_python
@@ -16,6 +18,7 @@ main() {
   image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
   published S3_IMAGE "$S3_IMAGE"
   published STEP_IMAGE "$PYTHON_IMAGE"
+  [ ${#MISSING[@]} = 0 ] || deliver "${MISSING[@]}"
   mv "$STATE/images.env.new" "$STATE/images.env"
 }
 
@@ -27,7 +30,7 @@ image() {
   reference=${IMAGE_REGISTRY:+$IMAGE_REGISTRY/}$name:$(hash_of_inputs "$dockerfile" "$@")
   if ! is_delivered "$reference"; then
     image_present "$reference" || step "build $reference" build "$reference" "$dockerfile" "$context"
-    deliver "$reference"
+    MISSING+=("$reference")
     forget_others "$reference"
   fi
   publish "$variable" "$reference"
@@ -35,7 +38,7 @@ image() {
 
 # published VARIABLE REFERENCE: nodes can pull what this machine could pull; a stand-in they must be given
 published() {
-  if [ -n "$(stand_in_key "$2")" ] && ! is_delivered "$2"; then deliver "$2"; fi
+  if [ -n "$(stand_in_key "$2")" ] && ! is_delivered "$2"; then MISSING+=("$2"); fi
   publish "$1" "$2"
 }
 
@@ -87,11 +90,13 @@ is_delivered() {
   return $found
 }
 
+# deliver REFERENCE...: in one go, as the images share layers
 deliver() {
+  local reference
   if [ -n "${IMAGE_REGISTRY:-}" ]; then
-    step "push $1" docker push "$1"
+    for reference in "$@"; do step "push $reference" docker push "$reference"; done
   elif [ -n "$(nodes)" ]; then
-    step "load $1 into the nodes" kind load docker-image "$1" --name "$KIND_CLUSTER_NAME"
+    step "load ${*##*/} into the nodes" kind load docker-image "$@" --name "$KIND_CLUSTER_NAME"
   else
     die "this cluster's nodes are not in this Docker; set IMAGE_REGISTRY to a registry both can reach."
   fi

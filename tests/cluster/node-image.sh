@@ -19,8 +19,13 @@ find_node_image() {
 
 # The recipe is the version.
 node_image_tag() {
-  local version
-  version=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$HERE/node-image/kubernetes/go.mod")
-  printf '%s-%s' "$version" \
-    "$({ cat "$HERE"/node-image/*.* "$HERE"/node-image/*/*; echo "$KIND_VERSION"; } | sha256sum | cut -c1-8)"
+  local recipe
+  recipe=$(
+    {
+      find "$HERE/node-image" "$PROGRAMS" -type f | LC_ALL=C sort | xargs cat
+      declare -f build_program
+      echo "$KIND_VERSION"
+    } | sha256sum | cut -c1-8
+  )
+  printf '%s-%s' "$(kubernetes_version)" "$recipe"
 }

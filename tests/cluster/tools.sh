@@ -1,6 +1,8 @@
 # Sourced: kind, kubectl and helm, from the PATH when they are new enough, else made once and kept in the cache.
 # shellcheck shell=bash
 
+. "$HERE/go.sh"
+
 TOOLS=$CACHE/tools
 TOOL_PATH=  # of the tools that were made
 
@@ -16,15 +18,17 @@ version_of_kind() { kind version -q; }
 version_of_helm() { helm version --template '{{.Version}}'; }
 version_of_kubectl() { kubectl version --client | sed -n 's/^Client Version: //p'; }
 
-make_kind() { go_tool kind "$KIND_VERSION" sigs.k8s.io/kind; }
+make_kind() {
+  local directory=$TOOLS/kind-$KIND_VERSION
+  [ -e "$directory/kind" ] || step "build kind $KIND_VERSION" once "$directory/kind" go_install "sigs.k8s.io/kind@$KIND_VERSION"
+  add_to_path "$directory"
+}
 
-# Helm is told the Kubernetes version that `helm template` assumes; unstamped it says 1.20.
 make_helm() {
-  local part flags=
-  for part in chartutil lint/rules; do
-    flags+=" -X helm.sh/helm/v3/pkg/$part.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$part.k8sVersionMinor=34"
-  done
-  go_tool helm "$HELM_VERSION" helm.sh/helm/v3/cmd/helm "$flags"
+  local directory
+  directory=$TOOLS/helm-$(program_key helm)
+  [ -e "$directory/helm" ] || step "build helm" once "$directory/helm" build_program helm.sh/helm/v3/cmd/helm
+  add_to_path "$directory"
 }
 
 # The node image has a kubectl of the cluster's own version.
@@ -44,37 +48,4 @@ copy_out_of_image() {
   container=$(docker create "$1" true)
   docker cp -q "$container:$2" "$3" 2>/dev/null || docker cp "$container:$2" "$3" >/dev/null
   docker rm "$container" >/dev/null
-}
-
-# go_tool NAME VERSION PACKAGE [LDFLAGS]: a program of a Go module, put on the PATH
-go_tool() {
-  local directory=$TOOLS/$1-$2
-  if [ ! -e "$directory/$1" ]; then
-    need_go
-    step "build $1 $2" once "$directory/$1" go_install "$3@$2" "${4:-}"
-  fi
-  add_to_path "$directory"
-}
-
-go_install() {
-  local directory
-  directory=$(new_temporary)
-  GOBIN=$directory quick_go install -ldflags "-s -w $2" "$1"
-  mv "$directory"/* "$3"
-}
-
-# quick_go COMMAND...: `go` with a third less work for the compiler, which is what a first `make` on two cores waits for:
-# no debugging information, which nobody reads here, and less garbage collection where there is memory for that.
-quick_go() {
-  local garbage=100
-  [ "$(awk '$1 == "MemTotal:" {print $2}' /proc/meminfo)" -lt 12000000 ] || garbage=800
-  CGO_ENABLED=0 GOGC=$garbage GOFLAGS='-trimpath -gcflags=all=-dwarf=false' go "$@"
-}
-
-need_go() {
-  local have
-  have=$(go env GOVERSION 2>/dev/null | tr -d go) || true
-  if [ -z "$have" ] || ! at_least "$have" "$GO_MINIMUM"; then
-    die "Go $GO_MINIMUM or newer is needed to build what this machine lacks (found: ${have:-none}); install it and run again."
-  fi
 }

@@ -5,18 +5,26 @@
 
 SOURCES=$HERE/node-image
 PARTS=$CACHE/node-parts
-VERSION=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$SOURCES/kubernetes/go.mod")
+VERSION=$(kubernetes_version)
 
 main() {
   [ "$(uname -m)" = x86_64 ] || die "the node image can be made on x86_64 only; make $NODE_IMAGE_PUBLISHED available to Docker."
   need_go
   need_packages mmdebstrap jq gcc libc6-dev containerd xz-utils
+  fetch_modules &
   root_file_system
+  wait
   programs
   step "assemble $1" assemble "$1"
 }
 
 # ---- parts: each is made once per version of it
+
+# While dpkg keeps one of the cores busy. What goes wrong here, the compiler meets again and tells.
+fetch_modules() {
+  cd "$PROGRAMS"
+  go list -deps ./... tool >/dev/null 2>&1 9>&- || true
+}
 
 root_file_system() {
   local key
@@ -36,22 +44,17 @@ debian_root() {
 }
 
 programs() {
-  local etcd podnet coredns
-  K8S=$PARTS/kubernetes-$VERSION-$(key_of kubernetes)
-  etcd=$PARTS/etcd-$(key_of etcd)
-  podnet=$PARTS/podnet-$(key_of podnet)
-  # With the same tags for all three, each package is compiled once.
-  part "kubernetes $VERSION" "$K8S/k8s" kube_build kubernetes .
-  part kubeadm "$K8S/kubeadm" kube_build kubernetes k8s.io/kubernetes/cmd/kubeadm
-  part kubectl "$K8S/kubectl" kube_build kubernetes k8s.io/kubernetes/cmd/kubectl
+  local program
+  K8S=$PARTS/kubernetes-$VERSION-$(program_key kubernetes)
+  part "kubernetes $VERSION" "$K8S/k8s" build_program ./kubernetes
+  part kubeadm "$K8S/kubeadm" build_program k8s.io/kubernetes/cmd/kubeadm
+  part kubectl "$K8S/kubectl" build_program k8s.io/kubernetes/cmd/kubectl
   part pause "$K8S/pause" pause_build
-  part etcd "$etcd/etcd" kube_build etcd go.etcd.io/etcd/server/v3
-  part podnet "$podnet/podnet" kube_build podnet .
-  coredns=$PARTS/coredns-$(key_of coredns)
-  grep -q "coredns $(image_tag coredns)$" "$SOURCES/coredns/go.mod" ||
-    die "kubeadm $VERSION wants CoreDNS $(image_tag coredns); name it in $SOURCES/coredns/go.mod."
-  part coredns "$coredns/coredns" kube_build coredns .
-  PROGRAMS=("$K8S"/* "$etcd/etcd" "$podnet/podnet" "$coredns/coredns")
+  PROGRAMS_OF_IMAGES=("$K8S"/*)
+  for program in etcd podnet coredns; do
+    PROGRAMS_OF_IMAGES+=("$PARTS/$program-$(program_key $program)/$program")
+    part $program "${PROGRAMS_OF_IMAGES[-1]}" build_program ./$program
+  done
 }
 
 part() {
@@ -60,24 +63,8 @@ part() {
   [ -e "$file" ] || step "build $text" once "$file" "$@"
 }
 
-key_of() { cat "$SOURCES/$1"/* | sha256sum | cut -c1-8; }
-
-# kube_build DIRECTORY FLAGS... PACKAGE FILE, stamped with the version: kubeadm and Helm's `kubeVersion` look at it.
-kube_build() {
-  local package stamp="-s -w" file=${*: -1}
-  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-    stamp+=" -X $package.gitVersion=$VERSION -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$VERSION")"
-    stamp+=" -X $package.gitTreeState=clean -X $package.buildDate=2026-01-01T00:00:00Z"
-    stamp+=" -X $package.gitCommit=0000000000000000000000000000000000000000"
-  done
-  cd "$SOURCES/$1"
-  shift
-  set -- "${@:1:$#-1}"
-  quick_go build -tags selinux,notest,grpcnotrace -ldflags "$stamp" -o "$file" "$@"
-}
-
 pause_build() {
-  cd "$SOURCES/kubernetes"
+  cd "$PROGRAMS"
   gcc -Os -static -DVERSION="$(image_tag pause)" -o "$1" \
     "$(go list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c"
 }
@@ -146,7 +133,7 @@ install_kubernetes() {
 preload_images() {
   local root=$1 work=$2 pid images
   mkdir "$work/programs"
-  ln -s "${PROGRAMS[@]}" "$work/programs/"
+  ln -s "${PROGRAMS_OF_IMAGES[@]}" "$work/programs/"
   wanted_images | python3 "$SOURCES/images.py" "$root" "$work/programs" "$work/images.tar"
   cat >"$work/containerd.toml" <<TOML
 version = 2

@@ -1,3 +1,0 @@
-module cairn.local/podnet
-
-go 1.24
