@@ -15,6 +15,7 @@ export CLUSTER
 RUN := uv run --locked
 IN_CLUSTER := tests/cluster/with.sh
 PYTEST := $(RUN) pytest $(PYTEST_ARGS)
+BUT_FULL := and not full
 
 .PHONY: help
 help: ## List the targets
@@ -58,7 +59,7 @@ check: requirements ## Fail if something generated is out of date
 test: lint types check test-unit test-crd test-e2e ## Run every check and every test but the long ones
 
 .PHONY: test-full
-test-full: PYTEST_ARGS += -m "full or not full"
+test-full: BUT_FULL :=
 test-full: test ## The same, with the long fault and matrix tests
 
 .PHONY: test-unit
@@ -71,7 +72,8 @@ test-crd: install ## Test the CRDs against an API server
 
 .PHONY: test-e2e
 test-e2e: install ## Test the operator in a cluster
-	$(IN_CLUSTER) $(PYTEST) tests/e2e
+	$(IN_CLUSTER) $(PYTEST) tests/e2e --numprocesses 2 --dist loadfile -m "not alone $(BUT_FULL)"
+	$(IN_CLUSTER) $(PYTEST) tests/e2e -m "alone $(BUT_FULL)"
 
 .PHONY: bench
 bench: install ## Measure the operator in a cluster

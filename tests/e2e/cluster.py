@@ -177,6 +177,7 @@ class Cluster:
             "Deployment": "apps/v1",
             "Event": "events.k8s.io/v1",
             "Job": "batch/v1",
+            "ReplicaSet": "apps/v1",
         }
         cairn = {"StackComponent", "Stack", "PipelineRun"}
         return self._resource("cairn.dev/v1alpha1" if kind in cairn else versions.get(kind, "v1"), kind)

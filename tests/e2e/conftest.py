@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
@@ -16,14 +15,6 @@ LAST = ("test_permissions.py", "test_uninstall.py")
 """Tests of what the others leave behind, and the end of the operator, in this order."""
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-
-
-SESSION_BEGAN = pytest.StashKey[datetime]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Note when the session begins."""
-    config.stash[SESSION_BEGAN] = datetime.now(UTC)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

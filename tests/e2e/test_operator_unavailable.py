@@ -6,8 +6,12 @@ import itertools
 import time
 from collections.abc import Iterator
 
+import pytest
+
 from cluster import Body, Cluster, condition, states, step
 from manifests import ORCHESTRATORS, python, run
+
+pytestmark = pytest.mark.alone
 
 RUNS = 5
 """On each orchestrator."""

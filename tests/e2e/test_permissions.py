@@ -1,4 +1,4 @@
-"""The operator may do what it does, and no more: its permissions are held against the audit log of the whole session.
+"""The operator may do what it does, and no more: its permissions are held against the audit log.
 
 Runs after all other tests but the removal of the operator (see conftest.py), and needs them: alone it fails.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cluster import Body, Cluster
-from conftest import SESSION_BEGAN
+
+pytestmark = pytest.mark.alone
 
 AUDIT_LOG = Path(__file__).parents[2] / ".cluster" / "audit" / "audit.log"
 OPERATOR = "system:serviceaccount:cairn-system:cairn"
@@ -37,16 +38,21 @@ NOT_SEEN_IN_EVERY_SESSION: Mapping[Permission, str] = {
 
 
 @pytest.fixture(scope="module")
-def requests(request: pytest.FixtureRequest) -> list[Body]:
-    """Every request of the operator since the session began."""
+def requests(cluster: Cluster) -> list[Body]:
+    """Every request of the operator since it was installed, or upgraded to what it is."""
     if os.environ.get("CLUSTER") == "current":
         pytest.skip("the audit log of a cluster that is not this checkout's own cannot be read")
+    installed = max(
+        replica_set["metadata"]["creationTimestamp"]
+        for replica_set in cluster.list(
+            "ReplicaSet", "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
+        )
+    )
     events = [json.loads(line) for path in sorted(AUDIT_LOG.parent.glob("audit*.log")) for line in path.open()]
-    began = request.config.stash[SESSION_BEGAN].strftime("%Y-%m-%dT%H:%M:%S")
     return [
         event
         for event in events
-        if event["user"]["username"] == OPERATOR and event["requestReceivedTimestamp"] >= began
+        if event["user"]["username"] == OPERATOR and event["requestReceivedTimestamp"] >= installed.removesuffix("Z")
     ]
 
 

@@ -13,6 +13,8 @@ from cluster import Cluster, states
 from manifests import python, run
 from s3 import S3Server
 
+pytestmark = pytest.mark.alone
+
 CHECKOUT = Path(__file__).parents[2]
 
 

@@ -1,0 +1,59 @@
+"""The demo does what it says: a stack that is ready, a run that trains a model, a report that any S3 client can read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import Body, Cluster, states, step
+
+DEMO = Path(__file__).parents[2] / "manifests" / "demo"
+NAMESPACE = "cairn-demo"
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster) -> Iterator[Cluster]:
+    """The demo's namespace, which stays if there was one before."""
+    existed = cluster.get("Namespace", NAMESPACE) is not None
+    yield cluster.within(NAMESPACE)
+    if not existed:
+        cluster.delete("Namespace", NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def finished(namespace: Cluster) -> Body:
+    """The run that the demo makes."""
+    shown = subprocess.run(["bash", str(DEMO / "run.sh")], capture_output=True, text=True, timeout=420, check=False)
+    assert shown.returncode == 0, f"{shown.stdout}\n{shown.stderr}"
+    ended = re.search(r"^(breast-cancer-\d+) succeeded after \d+ s\.$", shown.stdout, re.MULTILINE)
+    assert ended is not None, shown.stdout
+    return namespace.finished(ended[1])
+
+
+def test_every_step_succeeds_and_tells_its_results(finished: Body) -> None:
+    assert set(states(finished).values()) == {"Succeeded"}
+    assert {"columns", "rows", "test_rows"} == {result["name"] for result in step(finished, "load")["results"]}
+    assert "test_accuracy" in {result["name"] for result in step(finished, "compare")["results"]}
+
+
+@pytest.mark.parametrize(
+    ("artifact", "begins"), [("report.page", b"<!doctype html>"), ("report.plot", b"\x89PNG"), ("compare.model", b"")]
+)
+def test_what_is_downloaded_has_the_digest_of_the_status(
+    finished: Body, artifact: str, begins: bytes, tmp_path: Path
+) -> None:
+    step_name, name = artifact.split(".")
+    told = next(item for item in step(finished, step_name)["artifacts"] if item["name"] == name)
+    file = tmp_path / name
+
+    subprocess.run([str(DEMO / "download.sh"), told["uri"], str(file)], check=True, capture_output=True, timeout=60)
+
+    content = file.read_bytes()
+    assert f"sha256:{hashlib.sha256(content).hexdigest()}" == told["digest"]
+    assert len(content) == told["sizeBytes"]
+    assert content.startswith(begins)
