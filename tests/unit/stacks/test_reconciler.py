@@ -77,6 +77,18 @@ async def test_a_component_that_is_not_checked_yet_is_no_event(world: StackWorld
     assert world.events() == []
 
 
+async def test_a_component_that_gets_checked_beside_one_that_is_missing_is_no_event_of_its_own(world: StackWorld):
+    world.apply(STACK_COMPONENTS, component_body("new", JOBS_SPEC))
+    world.apply(STACKS, stack_body("production", orchestrator="new", store="missing"))
+    await world.reconcile("production")
+
+    world.apply(STACK_COMPONENTS, component_body("new", JOBS_SPEC, ready=True))
+    await world.reconcile("production")
+
+    assert world.ready() == ("False", "ComponentsNotReady")
+    assert world.events() == [("Warning", "ComponentsNotReady")]
+
+
 async def test_a_stack_is_written_only_when_something_has_changed(world: StackWorld):
     world.apply(STACKS, stack_body("production"))
     await world.reconcile("production")

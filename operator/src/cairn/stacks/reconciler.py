@@ -15,7 +15,7 @@ from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
-from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, Resolution, resolve_stack
+from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolution, resolve_stack
 
 DEFAULT = "Default"
 RECHECK_SECONDS = 60.0
@@ -103,9 +103,16 @@ class StackReconciler:
 
 
 def _cause(status: StackStatus) -> tuple[object, ...]:
-    """Return what an Event tells of: whether the Stack is Ready, why, and what each component's part in that is."""
+    """Return what an Event tells of: whether the Stack is Ready, why, and what each component's part in that is.
+
+    A component that is yet to be checked has no part in it.
+    """
     ready = find_condition(status.conditions, READY)
-    components = [(item.type, item.name, item.reason) for item in status.components if not item.ready]
+    components = [
+        (item.type, item.name, item.reason)
+        for item in status.components
+        if not item.ready and item.reason != NOT_CHECKED
+    ]
     return (ready.status, ready.reason, *components) if ready else ()
 
 
