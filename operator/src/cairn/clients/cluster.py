@@ -77,9 +77,7 @@ class Cluster:
         except NotFoundError:
             store.remove(key_of(body))
             return None
-        written["metadata"].pop("managedFields", None)
-        store.put(written)
-        return written
+        return _kept(store, written)
 
     async def set_finalizers(
         self, resource: Resource, store: ObjectStore, body: JsonObject, finalizers: list[str]
@@ -96,6 +94,11 @@ class Cluster:
         except NotFoundError:
             store.remove(key_of(body))
             return None
-        written["metadata"].pop("managedFields", None)
-        store.put(written)
-        return written
+        return _kept(store, written)
+
+
+def _kept(store: ObjectStore, written: JsonObject) -> JsonObject:
+    """Return an object as it was written, and keep it until the watch brings it too."""
+    written["metadata"].pop("managedFields", None)
+    store.put(written)
+    return written
