@@ -12,6 +12,7 @@ from manifests import python, run, secret
 DEEP = 9000
 """The API server takes 10,000 levels."""
 A_RETRY_AND_MORE_SECONDS = 15.0
+"""That nothing is written in this time, there is no event to wait for."""
 REASON = '{.status.conditions[?(@.type=="Succeeded")].reason}'
 STEPS = [python("only", "print('Hello')")]
 

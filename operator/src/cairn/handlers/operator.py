@@ -33,9 +33,9 @@ SECRET_TYPES_LEFT_OUT = (
 ACTIVE_RUNS_DELAY_SECONDS = 2.0
 """A Stack's count of active runs follows after this long, so that a burst of runs costs few writes."""
 
-Activity = tuple[str | None, bool]
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
+Activity = tuple[str | None, bool]
 IDLE: Activity = (None, False)
 
 

@@ -60,28 +60,15 @@ class PodAdmission:
 
     async def objection_to(self, job: JsonObject) -> str | None:
         """Return what the API server says now against the pod of a Job, or None; raises ApiError if it could not judge."""
-        template, metadata = job["spec"]["template"], job["metadata"]
-        body = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**template["metadata"], "name": DRY_RUN_NAME},
-            "spec": template["spec"],
-        }
         try:
-            await self._kubernetes.create(PODS, metadata["namespace"], body, dry_run=True)
+            await self._dry_run(job["metadata"]["namespace"], job["spec"]["template"])
         except (InvalidError, ForbiddenError) as error:
             return error.message
         return None
 
     async def _refusal(self, context: PodContext, pod: JsonObject) -> str | None:
-        body = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**pod["metadata"], "name": DRY_RUN_NAME},
-            "spec": pod["spec"],
-        }
         try:
-            await self._kubernetes.create(PODS, context.run.namespace, body, dry_run=True)
+            await self._dry_run(context.run.namespace, pod)
         except InvalidError as error:
             return f"the API server refuses its pod: {error.message}"
         except ForbiddenError as error:
@@ -91,6 +78,15 @@ class PodAdmission:
                 return f"its pod is not allowed here: {error.message}"
             raise  # what is missing (a ServiceAccount, a PriorityClass, a permission) may yet come
         return None
+
+    async def _dry_run(self, namespace: str, template: JsonObject) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**template["metadata"], "name": DRY_RUN_NAME},
+            "spec": template["spec"],
+        }
+        await self._kubernetes.create(PODS, namespace, body, dry_run=True)
 
 
 def _with_stand_ins(context: PodContext, steps: Sequence[Step]) -> PodContext:

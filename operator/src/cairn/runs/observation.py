@@ -17,7 +17,7 @@ from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.pod import PLAN_VARIABLE, reports_results_itself
 from cairn.runs.references import unescaped
-from cairn.runs.results import is_json_object, parse_results
+from cairn.runs.results import json_object, parse_results
 
 Containers = Mapping[str, JsonObject]
 
@@ -238,7 +238,7 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
     if reason in NEVER_RAN:
         message = f"Step {view.step.name} could not be started: {text}"[:1024]
         return view.seen(Phase.FAILED, reason=reason, message=message, exit_code=code, ended=ended.get("finishedAt"))
-    is_log = not results_of(view.step) or not is_json_object(text)
+    is_log = not results_of(view.step) or json_object(text) is None
     if log is None and not (is_log and view.whole_messages):
         return view.seen(Phase.RUNNING, started=_started(ended), wants_log_of=view.step.name)
     messages = {
@@ -378,12 +378,13 @@ def _stuck(container: JsonObject | None) -> tuple[str, str] | None:
     return None
 
 
-def _report(ended: JsonObject, log: str | None) -> JsonObject | None:
+def _report(ended: JsonObject, log: str | None) -> Mapping[str, Any] | None:
     """Return what fetch or publish reports: its termination message or, where that is cut short, its log's last line."""
     lines = (log or "").strip().splitlines()
     for text in (str(ended.get("message") or ""), lines[-1] if lines else ""):
-        if is_json_object(text):
-            return cast(JsonObject, json.loads(text))
+        report = json_object(text)
+        if report is not None:
+            return report
     return None
 
 

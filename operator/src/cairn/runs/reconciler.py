@@ -54,8 +54,8 @@ class _Hold:
     What it says may differ each time; told in the status, it would wake the run, which would ask again, without end.
     """
 
-    def __init__(self, refusals: Mapping[str, Refusal]) -> None:
-        self.refusals = refusals
+    def __init__(self, refusals: Mapping[str, Refusal] | None = None) -> None:
+        self.refusals = refusals or {}
         self._until = time.monotonic() + RETRY_REFUSED_SECONDS
 
     @property
@@ -111,14 +111,14 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
-        hold = self._held.get(key_of(body))
-        if hold is not None and hold.seconds_left > 0:
+        hold = self._hold_of(key_of(body))
+        if hold is not None:
             return hold.seconds_left
         try:
             problem = await self._problem_of(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
             refusal = _refusal(error, "The API server does not admit the run's pods")
-            self._held[key_of(body)] = _Hold({})
+            self._held[key_of(body)] = _Hold()
             return await self._wait(body, spec, status, PODS_NOT_ADMITTED, refusal.message)
         if problem is not None:
             await self._refuse(body, status, problem)
@@ -148,25 +148,27 @@ class RunReconciler:
         stack = choice.stack
         scheduler = _scheduler(spec, stack, body) if stack else None
         observed = await self._attempts.observe(body, spec, status)
-        hold = self._held.get(key_of(body))
-        held = hold is not None and hold.seconds_left > 0
-        if hold is not None and held:
+        hold = self._hold_of(key_of(body))
+        if hold is not None:
             observed = with_changes(observed, refusals=hold.refusals)
         planned = plan(spec, observed, scheduler, choice.message)
-        if planned.launches and stack is not None and not held:
+        if planned.launches and stack is not None and hold is None:
             refusals = await self._launch(body, spec, planned, stack)
-            self._hold(key_of(body), refusals)
+            if refusals:
+                self._held[key_of(body)] = _Hold(refusals)
             observed = with_changes(await self._attempts.observe(body, spec, status), refusals=refusals)
             planned = plan(spec, observed, scheduler, choice.message)
         await self._write(body, status, record(status, planned, stack, _generation(body), _now()), planned.outcome)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts.values())
         return RETRY_REFUSED_SECONDS if observed.refusals or undecided or stack is None else None
 
-    def _hold(self, key: Key, refusals: Mapping[str, Refusal]) -> None:
-        if refusals:
-            self._held[key] = _Hold(refusals)
-        else:
-            self._held.pop(key, None)
+    def _hold_of(self, key: Key) -> _Hold | None:
+        """Return the pause that a run is in, or None."""
+        hold = self._held.get(key)
+        if hold is not None and hold.seconds_left <= 0:
+            del self._held[key]
+            return None
+        return hold
 
     def _forget(self, key: Key) -> None:
         self._attempts.forget(key)

@@ -34,12 +34,13 @@ def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
     return _problem_of_names(step, values) or _problem_of_values(step, values) or _as_text(values)
 
 
-def is_json_object(text: str) -> bool:
-    """Return whether a text is a JSON object."""
+def json_object(text: str) -> Mapping[str, Any] | None:
+    """Return the JSON object that a text is, or None."""
     try:
-        return isinstance(json.loads(text), dict)
+        found = json.loads(text)
     except NOT_JSON:
-        return False
+        return None
+    return cast(Mapping[str, Any], found) if isinstance(found, dict) else None
 
 
 def _problem_of_names(step: Step, values: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,9 @@ from cairn.runs.graph import (
 from cairn.runs.references import Reference, references_in
 from cairn.stacks.resolution import UsableStack
 
+CAIRN_DIRECTORY = "/cairn"
+"""Holds all that Cairn mounts in a step's pod."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -36,9 +39,6 @@ class Problem:
 def environment_name(parameter: str) -> str:
     """Return the environment variable that carries a parameter."""
     return f"CAIRN_PARAM_{parameter.upper().replace('-', '_')}"
-
-
-CAIRN_DIRECTORY = "/cairn"
 
 
 def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
