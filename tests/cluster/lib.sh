@@ -49,6 +49,9 @@ once() {
   mv "$partial" "$file"
 }
 
+# step_once TEXT FILE COMMAND...: both; nothing is shown where FILE is there
+step_once() { [ -e "$2" ] || step "$1" once "${@:2}"; }
+
 # A new directory on the cache's file system. `exclusively` clears what a crash left.
 new_temporary() {
   mkdir -p "$CACHE/tmp"
@@ -105,7 +108,7 @@ image_archive() { printf '%s/images/%s.tar' "$CACHE" "${1//[^a-zA-Z0-9.]/-}"; }
 
 # keep_image REFERENCE ARCHIVE: have an image both in Docker and in the cache, which outlives Docker's data
 keep_image() {
-  [ -e "$2" ] || step "save $1" once "$2" save_image "$1"
+  step_once "save $1" "$2" save_image "$1"
   image_present "$1" || step "load $1" docker load -i "$2"
 }
 

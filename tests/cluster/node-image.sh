@@ -22,7 +22,7 @@ node_image_tag() {
   local recipe
   recipe=$(
     {
-      find "$HERE/node-image" "$PROGRAMS" -type f | LC_ALL=C sort | xargs cat
+      find "$HERE/node-image" "$PROGRAMS" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat
       declare -f build_program
       echo "$KIND_VERSION"
     } | sha256sum | cut -c1-8

@@ -20,14 +20,14 @@ version_of_kubectl() { kubectl version --client | sed -n 's/^Client Version: //p
 
 make_kind() {
   local directory=$TOOLS/kind-$KIND_VERSION
-  [ -e "$directory/kind" ] || step "build kind $KIND_VERSION" once "$directory/kind" go_install "sigs.k8s.io/kind@$KIND_VERSION"
+  step_once "build kind $KIND_VERSION" "$directory/kind" go_install "sigs.k8s.io/kind@$KIND_VERSION"
   add_to_path "$directory"
 }
 
 make_helm() {
   local directory
   directory=$TOOLS/helm-$(program_key helm)
-  [ -e "$directory/helm" ] || step "build helm" once "$directory/helm" build_program helm.sh/helm/v3/cmd/helm
+  step_once "build helm" "$directory/helm" build_program helm.sh/helm/v3/cmd/helm
   add_to_path "$directory"
 }
 

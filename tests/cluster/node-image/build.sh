@@ -30,7 +30,7 @@ root_file_system() {
   local key
   key=$(declare -f debian_root | sha256sum | cut -c1-8)
   ROOT_ARCHIVE=$PARTS/root-$key.tar
-  [ -e "$ROOT_ARCHIVE" ] || step "Debian root file system" once "$ROOT_ARCHIVE" debian_root
+  step_once "Debian root file system" "$ROOT_ARCHIVE" debian_root
 }
 
 debian_root() {
@@ -46,21 +46,15 @@ debian_root() {
 programs() {
   local program
   K8S=$PARTS/kubernetes-$VERSION-$(program_key kubernetes)
-  part "kubernetes $VERSION" "$K8S/k8s" build_program ./kubernetes
-  part kubeadm "$K8S/kubeadm" build_program k8s.io/kubernetes/cmd/kubeadm
-  part kubectl "$K8S/kubectl" build_program k8s.io/kubernetes/cmd/kubectl
-  part pause "$K8S/pause" pause_build
+  step_once "build kubernetes $VERSION" "$K8S/k8s" build_program ./kubernetes
+  step_once "build kubeadm" "$K8S/kubeadm" build_program k8s.io/kubernetes/cmd/kubeadm
+  step_once "build kubectl" "$K8S/kubectl" build_program k8s.io/kubernetes/cmd/kubectl
+  step_once "build pause" "$K8S/pause" pause_build
   PROGRAMS_OF_IMAGES=("$K8S"/*)
   for program in etcd podnet coredns; do
     PROGRAMS_OF_IMAGES+=("$PARTS/$program-$(program_key $program)/$program")
-    part $program "${PROGRAMS_OF_IMAGES[-1]}" build_program ./$program
+    step_once "build $program" "${PROGRAMS_OF_IMAGES[-1]}" build_program ./$program
   done
-}
-
-part() {
-  local text=$1 file=$2
-  shift 2
-  [ -e "$file" ] || step "build $text" once "$file" "$@"
 }
 
 pause_build() {
