@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cairn.api.base import API_VERSION, JsonObject
-from cairn.api.pipelinerun import ArtifactStatus, Parameter, PipelineRunSpec, Step, StepStatus
+from cairn.api.pipelinerun import Parameter, PipelineRunSpec
+from cairn.api.pipelinerun_status import ArtifactStatus, StepStatus
 from cairn.api.pod_template import EnvVar, PodTemplate
+from cairn.api.step import Step
 from cairn.components.artifact_store.local import Local as LocalStore
 from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
 from cairn.components.artifact_store.s3.config import S3Config

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cairn.api.crd import Column, Kind
-from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.stack import StackSpec, StackStatus
 from cairn.api.stack_component import StackComponentStatus
 from cairn.components.registry import spec_model

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cairn.api.pipelinerun import Step
+from cairn.api.step import Step
 from cairn.runs.graph import StepCycleError, dependencies_of, references_of, topological_order
 from tests.unit.builders import inputs, outputs, step, template
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import Step
+from cairn.api.step import Step
 from cairn.runs.job import build_job
 from cairn.runs.observation import AttemptObservation, KeptArtifact, Phase, observe_job
 from cairn.runs.pod import Attempt

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cairn.api.pipelinerun import StepStatus
+from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.observation import AttemptObservation, KeptArtifact, Phase
 from cairn.runs.planner import Observed, Outcome, Plan, Refusal, plan
 from cairn.runs.scheduling import OneJobPerStep

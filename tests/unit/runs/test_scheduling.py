@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cairn.api.pipelinerun import PipelineRunSpec, StepStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.graph import dependencies_of, results_of
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.planner import ACTIVE, ENDED, Observed, plan

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunStatus, ResolvedStack
+from cairn.api.pipelinerun_status import PipelineRunStatus, ResolvedStack
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS
 from cairn.runs.stack_choice import Choice, choose_stack
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NAMESPACE, NOW, component_body, run_spec, stack_body

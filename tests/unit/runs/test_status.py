@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from cairn.api.conditions import find_condition
-from cairn.api.pipelinerun import PipelineRunStatus, StepStatus
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.runs.planner import Outcome, Plan
 from cairn.runs.status import record, refused, waiting
 from tests.unit.builders import EARLIER, LATER, NOW, kubernetes_stack, run_spec, states, step

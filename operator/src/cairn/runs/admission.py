@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import ArtifactStatus, Step
+from cairn.api.pipelinerun_status import ArtifactStatus
+from cairn.api.step import Step
 from cairn.clients.kubernetes import PODS, ForbiddenError, InvalidError, Kubernetes
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.pod import Attempt, PodContext, build_pod

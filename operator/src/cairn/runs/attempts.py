@@ -11,7 +11,9 @@ import aiohttp
 
 from cairn.api.base import JsonObject
 from cairn.api.labels import shortened
-from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus, Step
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus
+from cairn.api.step import Step
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError
 from cairn.clients.store import Key, key_of

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from cairn.api.pipelinerun import InputArtifact, OutputArtifact, Step
+from cairn.api.step import InputArtifact, OutputArtifact, Step
 from cairn.runs.references import Reference, references_in
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, cast
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import Step
+from cairn.api.step import Step
 from cairn.api.time import parse, timestamp
 from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of

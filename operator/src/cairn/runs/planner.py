@@ -10,13 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cairn.api.conditions import ConditionStatus
-from cairn.api.pipelinerun import (
-    ArtifactStatus,
-    PipelineRunSpec,
-    ResultStatus,
-    Step,
-    StepStatus,
-)
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import ArtifactStatus, ResultStatus, StepStatus
+from cairn.api.step import Step
 from cairn.runs.graph import dependencies_of, topological_order
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.scheduling import Launch, Scheduler

@@ -14,8 +14,10 @@ from posixpath import basename, dirname
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import ArtifactStatus, InputArtifact, Parameter, Step
+from cairn.api.pipelinerun import Parameter
+from cairn.api.pipelinerun_status import ArtifactStatus
 from cairn.api.pod_template import PodTemplate
+from cairn.api.step import InputArtifact, Step
 from cairn.runs import naming
 from cairn.runs.graph import inputs_of, outputs_of, results_of
 from cairn.runs.pod_template import merge, merge_maps

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus, StepStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import seconds_between, timestamp
 from cairn.clients import metrics
 from cairn.clients.cluster import Cluster

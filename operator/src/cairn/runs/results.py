@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
-from cairn.api.pipelinerun import Step
+from cairn.api.step import Step
 from cairn.runs.graph import results_of
 
 MOST_BYTES = 4096

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec, Step, StepStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import StepStatus
+from cairn.api.step import Step
 from cairn.runs.graph import dependencies_of, references_of, topological_order
 
 

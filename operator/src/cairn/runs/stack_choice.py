@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.stack import BUILT_IN_STACK
 from cairn.clients.cluster import Cluster
 from cairn.stacks.default_stack import default_stack

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from cairn.api.conditions import Condition, set_condition
-from cairn.api.pipelinerun import PipelineRunSpec, PipelineRunStatus, StepCounts, StepStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepCounts, StepStatus
 from cairn.api.time import seconds_between
 from cairn.runs.planner import Outcome, Plan
 from cairn.stacks.resolution import UsableStack

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from posixpath import dirname
 
-from cairn.api.pipelinerun import PipelineRunSpec, Step
+from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pod_template import EnvVar, PodTemplate
+from cairn.api.step import Step
 from cairn.runs.graph import (
     StepCycleError,
     dependencies_of,

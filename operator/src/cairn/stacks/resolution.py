@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.pipelinerun import ResolvedComponent, ResolvedStack
+from cairn.api.pipelinerun_status import ResolvedComponent, ResolvedStack
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.stack import BUILT_IN_STACK, ComponentStatus, StackSpec
 from cairn.clients.cluster import Cluster

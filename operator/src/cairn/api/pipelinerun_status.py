@@ -1,0 +1,124 @@
+"""What became of a PipelineRun and its steps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cairn.api.base import (
+    Model,
+    Timestamp,
+    list_map,
+)
+from cairn.api.conditions import Condition
+
+StepState = Literal["Pending", "Queued", "Running", "Succeeded", "Failed", "Skipped"]
+
+
+class ArtifactStatus(Model):
+    """An output that is kept in the artifact store."""
+
+    name: str = Field(description="Name of the output.", max_length=63)
+    uri: str = Field(description="Where it is kept.", max_length=2048)
+    digest: str = Field(
+        description="`sha256:` and the digest of the file, or of the sorted list of a directory's files.",
+        max_length=80,
+    )
+    size_bytes: int = Field(description="Size in bytes, of all files together.", ge=0)
+
+
+class ResultStatus(Model):
+    """A small value that the step wrote."""
+
+    name: str = Field(description="Name of the result.", max_length=63)
+    value: str = Field(description="Its value.", max_length=4096)
+
+
+class StepStatus(Model):
+    """What became of one step."""
+
+    name: str = Field(description="Name of the step.", max_length=63)
+    state: StepState = Field(
+        description="Pending (waits for others), Queued (its pod is made but has not started), Running, Succeeded, "
+        "Failed, or Skipped (a step that it needs did not succeed)."
+    )
+    attempts: int = Field(default=0, description="How many times it was started.", ge=0)
+    reason: str | None = Field(default=None, description="The cause in one CamelCase word.", max_length=128)
+    message: str | None = Field(
+        default=None, description="The cause in a sentence, with the next action.", max_length=1024
+    )
+    exit_code: int | None = Field(default=None, description="Exit code of the step's container, where it failed.")
+    start_time: Timestamp | None = Field(default=None, description="When its container started.")
+    completion_time: Timestamp | None = Field(default=None, description="When it ended, its outputs kept.")
+    job_name: str | None = Field(default=None, description="Job of the latest attempt.", max_length=253)
+    pod_name: str | None = Field(default=None, description="Pod of the latest attempt.", max_length=253)
+    log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
+    artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=32)] | None = Field(
+        default=None, description="Outputs that are kept in the artifact store.", json_schema_extra=list_map("name")
+    )
+    results: Annotated[tuple[ResultStatus, ...], Field(max_length=32)] | None = Field(
+        default=None, description="Small values that the step wrote.", json_schema_extra=list_map("name")
+    )
+
+
+class ResolvedComponent(Model):
+    """A component that the run uses."""
+
+    type: str = Field(description="Its type.", max_length=63)
+    name: str = Field(description="Its name.", max_length=253)
+    flavor: str = Field(description="Its flavor.", max_length=63)
+
+
+class ResolvedStack(Model):
+    """The stack as it was when the run started."""
+
+    name: str = Field(
+        description="Name of the Stack; `default` where none was named and none is the default.",
+        max_length=253,
+    )
+    built_in: bool = Field(
+        default=False, description="Whether it is the built-in stack, which no Stack object describes."
+    )
+    digest: str = Field(
+        description="Digest of the specs of the stack and its components, the same for the same configuration.",
+        max_length=80,
+    )
+    components: Annotated[tuple[ResolvedComponent, ...], Field(max_length=64)] = Field(
+        default=(), description="Its components.", json_schema_extra=list_map("type", "name")
+    )
+
+
+class StepCounts(Model):
+    """How many steps are in each state."""
+
+    pending: int = Field(default=0, description="Waiting for others.", ge=0)
+    queued: int = Field(default=0, description="Made, not started.", ge=0)
+    running: int = Field(default=0, description="Running.", ge=0)
+    succeeded: int = Field(default=0, description="Succeeded.", ge=0)
+    failed: int = Field(default=0, description="Failed.", ge=0)
+    skipped: int = Field(default=0, description="Skipped.", ge=0)
+
+
+class PipelineRunStatus(Model):
+    """What became of the run."""
+
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
+        default=(),
+        description="`Succeeded`: Unknown while it runs, then True or False. `Finished`: True at either end.",
+        json_schema_extra=list_map("type"),
+    )
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the spec that the status is about.", ge=0
+    )
+    start_time: Timestamp | None = Field(default=None, description="When the run was accepted.")
+    completion_time: Timestamp | None = Field(default=None, description="When it ended.")
+    duration_seconds: int | None = Field(default=None, description="Time from start to end, in seconds.", ge=0)
+    stack: ResolvedStack | None = Field(default=None, description="The stack as it was when the run started.")
+    steps_summary: str | None = Field(
+        default=None, description="Steps that succeeded, of all steps, such as 3/5.", max_length=16
+    )
+    step_counts: StepCounts | None = Field(default=None, description="How many steps are in each state.")
+    steps: Annotated[tuple[StepStatus, ...], Field(max_length=500)] = Field(
+        default=(), description="Each step and what became of it.", json_schema_extra=list_map("name")
+    )

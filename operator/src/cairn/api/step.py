@@ -1,0 +1,219 @@
+"""One step of a PipelineRun, as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cairn.api.base import (
+    DNS_LABEL,
+    IS_LABEL,
+    LIST_ATOMIC,
+    LIST_SET,
+    LabelName,
+    LocalRef,
+    Model,
+    Rule,
+    list_map,
+    rules,
+)
+from cairn.api.pod_template import EnvVar, PodTemplate, ResourceRequirements
+
+ArtifactType = Literal["Dataset", "Model", "Metrics", "Report", "File"]
+
+ResultName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-zA-Z_][-_a-zA-Z0-9]*$",
+        json_schema_extra=rules(
+            Rule(
+                "self.matches('^[a-zA-Z_][-_a-zA-Z0-9]*$')",
+                "must be letters, digits, - and _, a letter or _ first, such as accuracy",
+            )
+        ),
+    ),
+]
+StepName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=DNS_LABEL,
+        json_schema_extra=rules(
+            IS_LABEL,
+            Rule(
+                "!self.startsWith('cairn-')",
+                "names that begin with cairn- are Cairn's own: choose another name",
+            ),
+        ),
+    ),
+]
+ArtifactPath = Annotated[
+    str,
+    Field(
+        min_length=4,
+        max_length=256,
+        pattern=r"^/[^/]+(/[^/]+)+$",
+        json_schema_extra=rules(
+            Rule(
+                "self.startsWith('/') && self.lastIndexOf('/') > 0 && !self.endsWith('/') && !self.contains('/../') && "
+                "!self.contains('/./') && !self.endsWith('/..') && !self.endsWith('/.') && "
+                "!self.startsWith('/proc/') && !self.startsWith('/sys/') && !self.startsWith('/dev/')",
+                "must be an absolute path without . or .., at least two levels deep and not under /proc, /sys or "
+                "/dev, such as /data/train.csv",
+            )
+        ),
+    ),
+]
+
+
+class InputArtifact(Model):
+    """A file or directory that the step reads."""
+
+    name: LabelName = Field(description="Name of the input, unique within the step.")
+    from_: Annotated[
+        str | None,
+        Field(
+            min_length=3,
+            max_length=127,
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\.[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            json_schema_extra=rules(
+                Rule(
+                    "self.matches('^[-a-z0-9]+[.][-a-z0-9]+$')",
+                    "must be a step and one of its output artifacts, such as prepare.train-data",
+                )
+            ),
+        ),
+    ] = Field(
+        default=None,
+        alias="from",
+        description="An output of another step, as `step.artifact`. The step waits for that one.",
+    )
+    uri: Annotated[
+        str | None,
+        Field(
+            min_length=6,
+            max_length=1024,
+            pattern=r"^s3://[^/]+/.+$",
+            json_schema_extra=rules(
+                Rule(
+                    "self.startsWith('s3://')",
+                    "must be s3://, a bucket and a key, such as s3://ml-artifacts/data/train.csv",
+                )
+            ),
+        ),
+    ] = Field(
+        default=None,
+        description="An object, or everything below a prefix that ends in a slash, as `s3://bucket/key`: of the stack's "
+        "bucket, or of another one of that server that the stack's credentials may read.",
+    )
+    path: ArtifactPath = Field(description="Where the step finds it, read-only: an absolute path of its container.")
+
+    model_config = {
+        "json_schema_extra": rules(
+            Rule(
+                "has(self.from) != has(self.uri)",
+                "set exactly one of from (an output of another step) and uri",
+            )
+        )
+    }
+
+
+class Inputs(Model):
+    """What the step reads."""
+
+    artifacts: Annotated[tuple[InputArtifact, ...], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Files and directories to put into the container.",
+        json_schema_extra=list_map("name"),
+    )
+
+
+class OutputArtifact(Model):
+    """A file or directory that the step writes."""
+
+    name: LabelName = Field(description="Name of the output, unique within the step.")
+    path: ArtifactPath = Field(
+        description="Where the step writes it: an absolute path of its container. The directory that it lies in is an "
+        "empty volume at the step's start."
+    )
+    type: ArtifactType = Field(default="File", description="What it is: Dataset, Model, Metrics, Report or File.")
+
+
+class Outputs(Model):
+    """What the step writes."""
+
+    artifacts: Annotated[tuple[OutputArtifact, ...], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Files and directories to keep in the artifact store. One that is missing fails the step.",
+        json_schema_extra=list_map("name"),
+    )
+    results: Annotated[tuple[ResultName, ...], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Names of small values that the step writes as one flat JSON object, of at most 4 KiB, to the "
+        "file that `CAIRN_RESULTS` names.",
+        json_schema_extra=LIST_SET,
+    )
+
+
+class Step(Model):
+    """One container of the pipeline."""
+
+    name: StepName = Field(description="Name of the step, unique within the run: lower-case letters, digits and -.")
+    image: str = Field(description="Container image. Give it a tag or, better, a digest.", min_length=1, max_length=512)
+    command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
+        default=None,
+        description="The program and its first arguments, in place of the image's entrypoint. `$(params.x)`, "
+        "`$(run.name)`, `$(run.uid)` and `$(steps.s.results.r)` are replaced; `$$(` is a literal `$(`.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    args: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
+        default=None,
+        description="Arguments of the command, or of the image's entrypoint where no command is given. Replacements "
+        "as in `command`.",
+        json_schema_extra=LIST_ATOMIC,
+    )
+    script: str | None = Field(
+        default=None,
+        description="A program written inline, handed to the interpreter as its last argument. Nothing is replaced in "
+        "it: it reads parameters from `CAIRN_PARAM_<NAME>`, where <NAME> is in upper case with _ for -.",
+        min_length=1,
+        max_length=65536,
+    )
+    interpreter: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(min_length=1, max_length=16)] = (
+        Field(
+            default=("python", "-c"),
+            description="What runs the script, such as `[sh, -c]`; unless given, `[python, -c]`.",
+            json_schema_extra=LIST_ATOMIC,
+        )
+    )
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=256)] | None = Field(
+        default=None, description="Environment variables of the step's container.", json_schema_extra=list_map("name")
+    )
+    depends_on: Annotated[tuple[LabelName, ...], Field(max_length=100)] | None = Field(
+        default=None,
+        description="Steps that must succeed first, besides those that `inputs` name.",
+        json_schema_extra=LIST_SET,
+    )
+    inputs: Inputs | None = Field(default=None, description="What the step reads.")
+    outputs: Outputs | None = Field(default=None, description="What the step writes.")
+    resources: ResourceRequirements | None = Field(
+        default=None, description="CPU, memory and devices of the step's container."
+    )
+    step_operator_ref: LocalRef | None = Field(
+        default=None, description="StackComponent of type `stepOperator`, one of the stack's, that runs this step."
+    )
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to the step's pod.")
+
+    model_config = {
+        "json_schema_extra": rules(
+            Rule(
+                "!has(self.script) || (!has(self.command) && !has(self.args))",
+                "script cannot be combined with command or args: put the call into the script, or drop it",
+                field="script",
+            )
+        )
+    }
