@@ -56,7 +56,7 @@ check: requirements ## Fail if something generated is out of date
 ## ---- tests
 
 .PHONY: test
-test: lint types check test-unit test-crd test-e2e ## Run every check and every test but the long ones
+test: lint types check test-unit test-simulation test-crd test-e2e ## Run every check and every test but the long ones
 
 .PHONY: test-full
 test-full: BUT_FULL :=
@@ -65,6 +65,10 @@ test-full: test ## The same, with the long fault and matrix tests
 .PHONY: test-unit
 test-unit: requirements ## Test without a cluster
 	$(PYTEST) tests/unit
+
+.PHONY: test-simulation
+test-simulation: requirements ## Simulate the engine of runs from 2,000 seeds
+	$(PYTEST) tests/simulation --numprocesses 2
 
 .PHONY: test-crd
 test-crd: install ## Test the CRDs against an API server

@@ -69,7 +69,7 @@ WAITING = {
     ],
 }
 DELETED = [
-    python("sleeps", "import time\ntime.sleep(600)"),
+    python("sleeps", "import time\ntime.sleep(600)", retry={"disruptionLimit": 0}),
     python("needs-it", "print('never')", dependsOn=["sleeps"]),
     python("independent", "print('fine')"),
 ]
@@ -268,7 +268,7 @@ def test_a_step_whose_config_map_is_missing_says_so_and_starts_once_it_is_there(
     assert "reason" not in step(finished, "waits")
 
 
-def test_a_pod_that_someone_deletes_fails_its_step_alone(runs: Cluster, orchestrator: str) -> None:
+def test_a_pod_that_someone_deletes_fails_a_step_that_is_not_to_be_made_again(runs: Cluster, orchestrator: str) -> None:
     name = f"deleted-{orchestrator}"
     started = runs.wait("PipelineRun", name, lambda body: states(body).get("sleeps") == "Running", 180, "sleeps runs")
 

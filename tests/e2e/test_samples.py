@@ -20,6 +20,8 @@ SAMPLES = Path(__file__).parents[2] / "manifests/samples"
 FILES = sorted(path.name for path in SAMPLES.glob("*.yaml"))
 NEEDS_A_GPU = "run-step-operator.yaml"
 RUNS = [name for name in FILES if name.startswith("run-") and name != NEEDS_A_GPU]
+SUSPENDED = "run-suspended.yaml"
+ENDS_OTHERWISE = {"run-failure-policy.yaml": "StepFailed"}
 APPLY = {"server-side": ("apply", "--server-side"), "client-side": ("apply",)}
 
 
@@ -90,7 +92,11 @@ def runs(
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_works(runs: Cluster, name: str) -> None:
+def test_a_run_ends_as_its_sample_says(runs: Cluster, name: str) -> None:
     for item in objects(name):
-        finished = runs.finished(item["metadata"]["name"], timeout=420)
-        assert condition(finished, "Succeeded")["reason"] == "Completed", finished["status"]
+        run = item["metadata"]["name"]
+        if name == SUSPENDED:
+            runs.wait_condition("PipelineRun", run, "Succeeded", status="Unknown", reason="Suspended", timeout=60)
+            runs.patch("PipelineRun", run, {"spec": {"suspend": False}})
+        finished = runs.finished(run, timeout=420)
+        assert condition(finished, "Succeeded")["reason"] == ENDS_OTHERWISE.get(name, "Completed"), finished["status"]

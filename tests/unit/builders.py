@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from cairn.api.base import API_VERSION, JsonObject
@@ -10,6 +11,7 @@ from cairn.api.pipelinerun import Parameter, PipelineRunSpec
 from cairn.api.pipelinerun_status import ArtifactStatus, StepStatus
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.step import Step
+from cairn.api.time import parse
 from cairn.components.artifact_store.local import Local as LocalStore
 from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
 from cairn.components.artifact_store.s3.config import S3Config
@@ -20,6 +22,7 @@ from cairn.components.orchestrator.local import Local, LocalConfig
 from cairn.components.step_operator.kubernetes import KubernetesConfig as StepOperatorConfig
 from cairn.components.step_operator.kubernetes import KubernetesPods
 from cairn.runs.naming import RunIdentity
+from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.pod import PodContext, TransferImage
 from cairn.runs.references import Values
 from cairn.stacks.resolution import UsableStack
@@ -30,6 +33,12 @@ TRANSFER = TransferImage("cairn:test")
 EARLIER = "2026-01-01T00:00:00Z"
 NOW = "2026-01-01T00:01:00Z"
 LATER = "2026-01-01T00:02:00Z"
+MOMENT = parse(NOW)
+
+
+def after(seconds: float) -> datetime:
+    """Return the moment that many seconds after NOW."""
+    return MOMENT + timedelta(seconds=seconds)
 
 
 def step(name: str, **fields: Any) -> Step:
@@ -138,6 +147,25 @@ def states(**by_step: str) -> dict[str, StepStatus]:
         name: StepStatus.model_validate({"name": name, "state": state, "attempts": 0 if state == "Pending" else 1})
         for name, state in by_step.items()
     }
+
+
+def step_status(name: str, state: str, **fields: Any) -> StepStatus:
+    """Return the status of a step; fields as in the manifest, in either case."""
+    return StepStatus.model_validate({"name": name, "state": state, **fields})
+
+
+def seen(name: str, phase: Phase, number: int = 1, **fields: Any) -> AttemptObservation:
+    """Return an attempt as its Job and pod show it."""
+    job = f"wine-1-{name}-{number}"
+    shown: dict[str, Any] = {"pod_name": f"pod-of-{job}", **fields}
+    return AttemptObservation(name, number, phase, job, f"uid-of-{job}", **shown)
+
+
+def seen_failed(name: str, fault: Fault, number: int = 1, **fields: Any) -> AttemptObservation:
+    """Return an attempt that has failed."""
+    reasons = {Fault.DISRUPTION: "Evicted", Fault.SURROUNDINGS: "TransferFailed", Fault.STOPPED: "DeadlineExceeded"}
+    told = {"reason": reasons.get(fault, "ExitCode"), "message": "No."}
+    return seen(name, Phase.FAILED, number, fault=fault, **{**told, **fields})
 
 
 def run_body(spec: PipelineRunSpec | None = None, name: str = RUN.name, **metadata: Any) -> JsonObject:

@@ -110,7 +110,7 @@ class FakeKubernetes(Kubernetes):
     ) -> tuple[list[JsonObject], str]:
         self._ask("list", resource, {})
         mine = [body for body in self.all(resource) if namespace in {None, body["metadata"]["namespace"]}]
-        return mine, self.version
+        return [body for body in mine if _selected(selector, body)], self.version
 
     async def create(
         self, resource: Resource, namespace: str, body: JsonObject, *, dry_run: bool = False
@@ -145,10 +145,12 @@ class FakeKubernetes(Kubernetes):
             return merged
         return copy.deepcopy(self._store(resource, merged, "MODIFIED"))
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
-        self._ask("delete", resource, {})
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> None:
+        self._ask("delete", resource, {"name": name, "gracePeriodSeconds": grace_seconds})
         body = self.objects.get((resource.plural, namespace, name))
-        if body is not None and uid in {None, body["metadata"]["uid"]}:
+        if body is not None and uid == body["metadata"]["uid"]:
             self.remove(resource, namespace, name)
 
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
@@ -204,6 +206,14 @@ class FakeKubernetes(Kubernetes):
     def _same_version(body: JsonObject, patched: JsonObject) -> None:
         if patched["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
             raise ConflictError(409, "Conflict", "the object has been modified")
+
+
+def _selected(selector: str, body: JsonObject) -> bool:
+    """Return whether the labels are what a selector of equalities asks for."""
+    labels = body["metadata"].get("labels") or {}
+    return all(
+        labels.get(key) == value for key, _, value in (item.partition("=") for item in selector.split(",") if item)
+    )
 
 
 def _merged(old: JsonObject, patch: JsonObject) -> JsonObject:

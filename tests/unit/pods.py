@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Self
 
 from cairn.api.base import JsonObject
-from tests.unit.builders import EARLIER, LATER, NOW
+from cairn.api.step import Step
+from cairn.runs.job import build_job
+from cairn.runs.observation import AttemptObservation
+from cairn.runs.pod import Attempt
+from cairn.runs.pod_observation import observe_pod
+from tests.unit.builders import EARLIER, LATER, MOMENT, NOW, local_stack, pod_context
+
+
+def job_of(*steps: Step) -> JsonObject:
+    """Return the Job of the first attempts of these steps, as the API server has it."""
+    job = build_job(pod_context(local_stack() if len(steps) > 1 else None), [Attempt(one, 1) for one in steps])
+    return {**job, "metadata": {**job["metadata"], "uid": f"uid-of-{job['metadata']['name']}"}}
+
+
+def observe(
+    pod: PodStory, *steps: Step, logs: Mapping[str, str] | None = None, now: datetime = MOMENT
+) -> Sequence[AttemptObservation]:
+    """Return what the pod of these steps shows of their first attempts."""
+    return list(observe_pod(job_of(*steps), pod.body, [(one, 1) for one in steps], logs or {}, now))
+
+
+def observe_one(
+    pod: PodStory, one: Step, *, logs: Mapping[str, str] | None = None, now: datetime = MOMENT
+) -> AttemptObservation:
+    """Return what the pod of that one step shows of its first attempt."""
+    (attempt,) = observe(pod, one, logs=logs, now=now)
+    return attempt
 
 
 class PodStory:
@@ -18,6 +46,7 @@ class PodStory:
             "kind": "Pod",
             "metadata": {
                 **pod["metadata"],
+                "labels": {**pod["metadata"]["labels"], "batch.kubernetes.io/controller-uid": metadata.get("uid", "")},
                 "namespace": metadata["namespace"],
                 "name": name or f"{metadata['name']}-x7k2p",
                 "uid": f"uid-of-{name or metadata['name']}",
@@ -45,6 +74,16 @@ class PodStory:
     def containers(self) -> list[str]:
         """Names of all containers, in the order in which they run."""
         return [item["name"] for kind in ("initContainers", "containers") for item in self._spec(kind)]
+
+    def on_node(self, node: str = "node-1") -> Self:
+        """A node has room."""
+        self.body["spec"] = {**self.body["spec"], "nodeName": node}
+        return self
+
+    def is_told_to_stop(self) -> Self:
+        """Cairn has the kubelet stop the pod."""
+        self.body["spec"] = {**self.body["spec"], "activeDeadlineSeconds": 1}
+        return self
 
     def unschedulable(self, message: str) -> Self:
         """No node has room."""
@@ -80,6 +119,11 @@ class PodStory:
         self.body["status"]["phase"] = "Failed"
         if reason:
             self.body["status"] |= {"reason": reason, "message": message or reason}
+        return self
+
+    def has_not_told_its_end(self) -> Self:
+        """The kubelet tells how containers ended before it tells how, and why, their pod did."""
+        self.body["status"]["phase"] = "Running"
         return self
 
     def is_being_deleted(self) -> Self:

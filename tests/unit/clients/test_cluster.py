@@ -24,8 +24,8 @@ def stack(world: World, **status: object) -> JsonObject:
     return known
 
 
-async def write(world: World, body: JsonObject, status: JsonObject) -> JsonObject | None:
-    return await world.cluster.write_status(STACKS, world.cluster.stacks, body, status)
+async def write(world: World, body: JsonObject, status: JsonObject, *, confirm: bool = False) -> JsonObject | None:
+    return await world.cluster.write_status(STACKS, world.cluster.stacks, body, status, confirm=confirm)
 
 
 class TestStatus:
@@ -63,6 +63,39 @@ class TestStatus:
 
         assert await write(world, body, {"activeRuns": 2}) is None
         assert len(world.cluster.stacks) == 0
+
+
+class TestConfirm:
+    async def test_whether_the_version_is_the_newest_is_asked_though_nothing_has_changed(self, world: World):
+        sent: list[JsonObject] = []
+        world.kubernetes.objections[PATCH] = lambda body: sent.extend(body["operations"])
+        body = stack(world, activeRuns=1)
+        version = body["metadata"]["resourceVersion"]
+
+        written = await write(world, body, {"activeRuns": 1}, confirm=True)
+
+        assert written is not None
+        assert written["status"] == {"activeRuns": 1}
+        assert sent == [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}]
+
+    async def test_a_version_that_is_not_the_newest_is_a_conflict(self, world: World):
+        body = stack(world, activeRuns=1)
+        world.kubernetes.add(STACKS, stack_body("production"))
+
+        with pytest.raises(ConflictError):
+            await write(world, body, {"activeRuns": 1}, confirm=True)
+
+    async def test_an_object_that_is_gone_is_forgotten(self, world: World):
+        body = stack(world, activeRuns=1)
+        world.kubernetes.remove(STACKS, "ml", "production")
+
+        assert await write(world, body, {"activeRuns": 1}, confirm=True) is None
+        assert len(world.cluster.stacks) == 0
+
+    async def test_what_has_changed_is_written_as_well(self, world: World):
+        await write(world, stack(world, activeRuns=1), {"activeRuns": 2}, confirm=True)
+
+        assert world.kubernetes.one(STACKS, "production")["status"] == {"activeRuns": 2}
 
 
 async def test_finalizers_are_replaced(world: World):

@@ -184,6 +184,37 @@ class TestWrite:
         assert server.bodies == [{"metadata": {"finalizers": []}}]
 
 
+class TestDelete:
+    async def test_only_the_object_with_that_uid_goes_and_what_it_owns_in_the_background(
+        self, server: ApiServer, kubernetes: Kubernetes
+    ):
+        await kubernetes.delete(JOBS, "ml", "a", uid="uid-of-a")
+
+        assert (server.last.method, server.last.path) == ("DELETE", "/apis/batch/v1/namespaces/ml/jobs/a")
+        assert server.bodies == [{"propagationPolicy": "Background", "preconditions": {"uid": "uid-of-a"}}]
+
+    async def test_a_pod_can_be_given_another_grace_period(self, server: ApiServer, kubernetes: Kubernetes):
+        await kubernetes.delete(PODS, "ml", "a", uid="uid-of-a", grace_seconds=1)
+
+        assert server.bodies[0]["gracePeriodSeconds"] == 1
+
+    @pytest.mark.parametrize(("code", "reason"), [(404, "NotFound"), (409, "Conflict")])
+    async def test_an_object_that_is_gone_or_another_of_its_name_is_no_error(
+        self, server: ApiServer, kubernetes: Kubernetes, code: int, reason: str
+    ):
+        server.answers(status(code, reason), code)
+
+        await kubernetes.delete(JOBS, "ml", "a", uid="uid-of-a")
+
+        assert len(server.requests) == 1
+
+    async def test_a_refusal_is_an_error(self, server: ApiServer, kubernetes: Kubernetes):
+        server.answers(status(403, "Forbidden"), 403)
+
+        with pytest.raises(ForbiddenError):
+            await kubernetes.delete(JOBS, "ml", "a", uid="uid-of-a")
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("code", "reason", "expected"),

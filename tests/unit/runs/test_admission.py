@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import ApiError, ForbiddenError, InvalidError
 from cairn.runs.admission import PodAdmission
 from tests.unit.builders import inputs, outputs, pod_context, step, template
+from tests.unit.clock import ManualClock
 from tests.unit.fake_kubernetes import FakeKubernetes
 
 DRY_RUN = "dry-run pods"
@@ -19,14 +18,14 @@ def kubernetes() -> FakeKubernetes:
 
 
 async def test_a_pod_that_the_api_server_takes_is_no_problem(kubernetes: FakeKubernetes):
-    assert await PodAdmission(kubernetes).problem_of(pod_context(), [step("train")]) is None
+    assert await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [step("train")]) is None
     assert not kubernetes.objects
 
 
 async def test_a_pod_that_is_not_valid_is_told_with_its_step(kubernetes: FakeKubernetes):
     kubernetes.objections[DRY_RUN] = lambda _: InvalidError(422, "Invalid", "spec.volumes[0].name: Required value")
 
-    problem = await PodAdmission(kubernetes).problem_of(pod_context(), [step("train")])
+    problem = await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [step("train")])
 
     assert problem == "spec.steps[train]: the API server refuses its pod: spec.volumes[0].name: Required value"
 
@@ -34,7 +33,7 @@ async def test_a_pod_that_is_not_valid_is_told_with_its_step(kubernetes: FakeKub
 async def test_a_pod_that_a_policy_forbids_is_told(kubernetes: FakeKubernetes):
     kubernetes.objections[DRY_RUN] = lambda _: ForbiddenError(403, "Forbidden", "violates PodSecurity")
 
-    problem = await PodAdmission(kubernetes).problem_of(pod_context(), [step("train")])
+    problem = await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [step("train")])
 
     assert problem == "spec.steps[train]: its pod is not allowed here: violates PodSecurity"
 
@@ -42,18 +41,18 @@ async def test_a_pod_that_a_policy_forbids_is_told(kubernetes: FakeKubernetes):
 async def test_a_full_quota_is_no_reason_to_refuse_a_run(kubernetes: FakeKubernetes):
     kubernetes.objections[DRY_RUN] = lambda _: ForbiddenError(403, "Forbidden", "exceeded quota: pods")
 
-    assert await PodAdmission(kubernetes).problem_of(pod_context(), [step("train")]) is None
+    assert await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [step("train")]) is None
 
 
 async def test_an_api_server_that_cannot_answer_is_no_verdict(kubernetes: FakeKubernetes):
     kubernetes.objections[DRY_RUN] = lambda _: ApiError(503, "ServiceUnavailable", "later")
 
     with pytest.raises(ApiError):
-        await PodAdmission(kubernetes).problem_of(pod_context(), [step("train")])
+        await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [step("train")])
 
 
 async def test_pods_that_differ_in_names_and_texts_only_are_asked_for_once(kubernetes: FakeKubernetes):
-    admission = PodAdmission(kubernetes)
+    admission = PodAdmission(kubernetes, ManualClock())
     steps = [step("a", args=["1"]), step("b", args=["2"]), step("c", script="true")]
 
     await admission.problem_of(pod_context(), steps)
@@ -70,16 +69,16 @@ async def test_pods_with_other_settings_are_asked_for_each(kubernetes: FakeKuber
         step("d", image="another:1"),
     ]
 
-    await PodAdmission(kubernetes).problem_of(pod_context(), steps)
+    await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), steps)
 
     assert kubernetes.requests[DRY_RUN] == 4
 
 
-async def test_a_pod_is_asked_for_again_after_a_while(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch):
-    admission = PodAdmission(kubernetes)
+async def test_a_pod_is_asked_for_again_after_a_while(kubernetes: FakeKubernetes):
+    clock = ManualClock()
+    admission = PodAdmission(kubernetes, clock)
     await admission.problem_of(pod_context(), [step("a")])
-    later = time.monotonic() + 301
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    clock.advance(301)
 
     await admission.problem_of(pod_context(), [step("a")])
 
@@ -97,13 +96,13 @@ async def test_a_pod_is_asked_for_again_after_a_while(kubernetes: FakeKubernetes
 async def test_what_a_policy_denies_is_refused_for_good(kubernetes: FakeKubernetes, message: str):
     kubernetes.objections[DRY_RUN] = lambda _: ForbiddenError(403, "Forbidden", message)
 
-    problem = await PodAdmission(kubernetes).problem_of(pod_context(), [step("a")])
+    problem = await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [step("a")])
 
     assert problem == f"spec.steps[a]: its pod is not allowed here: {message}"
 
 
 async def test_a_refused_pod_is_asked_for_again(kubernetes: FakeKubernetes):
-    admission = PodAdmission(kubernetes)
+    admission = PodAdmission(kubernetes, ManualClock())
     kubernetes.objections[DRY_RUN] = lambda _: InvalidError(422, "Invalid", "no")
     await admission.problem_of(pod_context(), [step("a")])
     kubernetes.objections.clear()
@@ -117,5 +116,5 @@ async def test_a_step_is_judged_before_what_it_needs_exists(kubernetes: FakeKube
     load = step("load", outputs=outputs("data", results=["rows"]))
     train = step("train", inputs=inputs(data="load.data"), args=["$(steps.load.results.rows)"])
 
-    assert await PodAdmission(kubernetes).problem_of(pod_context(), [load, train]) is None
+    assert await PodAdmission(kubernetes, ManualClock()).problem_of(pod_context(), [load, train]) is None
     assert [item["name"] for item in bodies[1]["spec"]["initContainers"]] == ["cairn-fetch"]

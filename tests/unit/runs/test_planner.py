@@ -1,246 +1,234 @@
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
+from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.observation import AttemptObservation, KeptArtifact, Phase
-from cairn.runs.planner import Observed, Outcome, Plan, Refusal, plan
-from cairn.runs.scheduling import OneJobPerStep
-from tests.unit.builders import LATER, NOW, outputs, run_spec, step
+from cairn.runs.observation import AttemptObservation, Fault, Phase
+from cairn.runs.outcome import Outcome
+from cairn.runs.planner import Observed, Plan, plan
+from cairn.runs.scheduling import Launch, OneJobPerStep
+from cairn.runs.step_plan import Refusal
+from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, seen, seen_failed, step, step_status
 
 CHAIN = (step("load"), step("train", dependsOn=["load"]), step("report", dependsOn=["train"]))
 JOBS = OneJobPerStep(10)
 
 
-def seen(name: str, phase: Phase, number: int = 1, **fields: object) -> AttemptObservation:
-    return AttemptObservation(name, number, phase, f"wine-1-{name}-{number}", f"pod-of-{name}", **fields)  # type: ignore[arg-type]
-
-
-def observed(
+def planned(
+    spec: PipelineRunSpec,
     *attempts: AttemptObservation,
-    recorded: tuple[StepStatus, ...] = (),
-    refusals: dict[str, Refusal] | None = None,
-    jobs: tuple[str, ...] = (),
-) -> Observed:
-    return Observed(
-        {status.name: status for status in recorded},
-        {attempt.step: attempt for attempt in attempts},
-        frozenset({*jobs, *(attempt.job_name for attempt in attempts)}),
-        refusals or {},
-    )
+    recorded: Iterable[StepStatus] = (),
+    refusals: Mapping[str, Refusal] | None = None,
+    now: datetime = MOMENT,
+) -> Plan:
+    states = {status.name: status for status in recorded}
+    return plan(spec, Observed(states, attempts, refusals or {}, start_time=NOW), JOBS, now)
 
 
-def starts(planned: Plan) -> list[tuple[str, int]]:
-    return [attempt for launch in planned.launches for attempt in launch.attempts]
+def starts(decided: Plan) -> list[tuple[str, int]]:
+    return [attempt for launch in decided.launches for attempt in launch.attempts]
 
 
-def states(planned: Plan) -> dict[str, str]:
-    return {status.name: status.state for status in planned.steps}
+def states(decided: Plan) -> dict[str, str]:
+    return {status.name: status.state for status in decided.steps}
 
 
-def status(name: str, state: str, **fields: object) -> StepStatus:
-    return StepStatus.model_validate({"name": name, "state": state, **fields})
+def queued(name: str, **fields: object) -> StepStatus:
+    return step_status(name, "Queued", **{"attempts": 1, "queuedTime": NOW, **fields})
 
 
-class TestStates:
-    def test_a_new_run_starts_what_needs_nothing(self):
-        planned = plan(run_spec(*CHAIN), observed(), JOBS)
+class TestWhatStarts:
+    def test_a_new_run_starts_what_needs_nothing_and_records_that_first(self):
+        decided = planned(run_spec(*CHAIN))
 
-        assert starts(planned) == [("load", 1)]
-        assert states(planned) == {"load": "Pending", "train": "Pending", "report": "Pending"}
-
-    @pytest.mark.parametrize(
-        ("phase", "state"),
-        [
-            (Phase.WAITING, "Queued"),
-            (Phase.RUNNING, "Running"),
-            (Phase.SUCCEEDED, "Succeeded"),
-            (Phase.FAILED, "Failed"),
-        ],
-    )
-    def test_a_step_is_in_the_state_of_its_attempt(self, phase: Phase, state: str):
-        assert states(plan(run_spec(*CHAIN), observed(seen("load", phase)), JOBS))["load"] == state
+        assert starts(decided) == [("load", 1)]
+        assert states(decided) == {"load": "Queued", "train": "Pending", "report": "Pending"}
+        assert (decided.steps[0].attempts, decided.steps[0].queued_time) == (1, NOW)
 
     def test_a_step_starts_once_what_it_needs_has_succeeded(self):
-        planned = plan(run_spec(*CHAIN), observed(seen("load", Phase.SUCCEEDED)), JOBS)
+        decided = planned(run_spec(*CHAIN), seen("load", Phase.SUCCEEDED))
 
-        assert starts(planned) == [("train", 1)]
+        assert starts(decided) == [("train", 1)]
 
-    def test_what_an_attempt_shows_is_recorded(self):
-        attempt = seen(
-            "load",
-            Phase.SUCCEEDED,
-            started=NOW,
-            ended=LATER,
-            artifacts={"data": KeptArtifact("s3://b/k", "sha256:1", 7)},
-            results={"rows": "3"},
-        )
+    def test_an_attempt_that_is_recorded_and_was_not_made_is_made_now(self):
+        decided = planned(run_spec(*CHAIN), recorded=[queued("load")])
 
-        (load,) = plan(run_spec(step("load", outputs=outputs("data", results=["rows"]))), observed(attempt), JOBS).steps
+        assert starts(decided) == [("load", 1)]
+        assert decided.steps[0] == queued("load")
 
-        assert load.to_json() == {
-            "name": "load",
-            "state": "Succeeded",
-            "attempts": 1,
-            "startTime": NOW,
-            "completionTime": LATER,
-            "jobName": "wine-1-load-1",
-            "podName": "pod-of-load",
-            "artifacts": [{"name": "data", "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7}],
-            "results": [{"name": "rows", "value": "3"}],
-        }
+    def test_an_attempt_that_was_not_made_is_made_now_though_the_one_before_it_is_still_seen(self):
+        second = queued("load", attempts=2, retriesUsed=1)
 
-    def test_what_has_ended_never_changes_again(self):
-        recorded = status("load", "Succeeded", attempts=1)
+        decided = planned(run_spec(*CHAIN), seen_failed("load", Fault.STEP), recorded=[second])
 
-        planned = plan(run_spec(*CHAIN), observed(seen("load", Phase.FAILED), recorded=(recorded,)), JOBS)
+        assert starts(decided) == [("load", 2)]
 
-        assert planned.steps[0] == recorded
+    def test_an_attempt_that_is_there_is_not_made_again(self):
+        decided = planned(run_spec(*CHAIN), seen("load", Phase.WAITING), recorded=[queued("load")])
+
+        assert decided.launches == ()
+
+    def test_a_refused_attempt_is_made_again_after_a_pause(self):
+        refusals = {"load": Refusal("Forbidden", "exceeded quota: jobs")}
+
+        held = planned(run_spec(*CHAIN), recorded=[queued("load")], refusals=refusals)
+        afterwards = planned(run_spec(*CHAIN), recorded=held.steps)
+
+        assert starts(held) == []
+        assert held.outcome == Outcome("Unknown", "Pending", "Step load waits: Forbidden: exceeded quota: jobs")
+        assert starts(afterwards) == [("load", 1)]
+
+    def test_a_step_is_tried_again_when_its_time_has_come(self):
+        waits = step_status("load", "Retrying", attempts=1, retriesUsed=1, reason="ExitCode", nextAttemptTime=LATER)
+
+        too_early = planned(run_spec(*CHAIN), recorded=[waits], now=after(59))
+        due = planned(run_spec(*CHAIN), recorded=[waits], now=after(60))
+
+        assert (starts(too_early), states(too_early)["load"]) == ([], "Retrying")
+        assert (starts(due), states(due)["load"]) == ([("load", 2)], "Queued")
+        assert [record.number for record in due.steps[0].previous_attempts or ()] == [1]
+
+    def test_without_a_backoff_it_is_tried_again_at_once(self):
+        spec = run_spec(step("load", retry={"limit": 1, "backoffSeconds": 0}))
+
+        decided = planned(spec, seen_failed("load", Fault.STEP), recorded=[queued("load")])
+
+        assert starts(decided) == [("load", 2)]
+        assert (decided.steps[0].state, decided.steps[0].retries_used) == ("Queued", 1)
+
+    def test_a_failure_while_others_wait_for_their_retry_leaves_room_for_these(self):
+        spec = run_spec(step("a"), step("b"), maxParallelSteps=1)
+        waits = step_status("a", "Retrying", attempts=1, disruptions=1, reason="Evicted", nextAttemptTime=LATER)
+
+        assert starts(planned(spec, recorded=[waits])) == [("b", 1)]
 
     def test_everything_behind_a_failure_is_skipped(self):
-        planned = plan(run_spec(*CHAIN, step("free")), observed(seen("load", Phase.FAILED, reason="ExitCode")), JOBS)
+        decided = planned(run_spec(*CHAIN, step("free")), seen_failed("load", Fault.STEP))
 
-        assert states(planned) == {"load": "Failed", "train": "Skipped", "report": "Skipped", "free": "Pending"}
-        assert starts(planned) == [("free", 1)]
-        assert planned.steps[1].message == "Step load, which it needs, failed."
-        assert planned.steps[2].message == "Step train, which it needs, was skipped."
+        assert states(decided) == {"load": "Failed", "train": "Skipped", "report": "Skipped", "free": "Queued"}
+        assert decided.steps[1].message == "Step load, which it needs, failed."
+        assert decided.steps[2].message == "Step train, which it needs, was skipped."
 
-    def test_a_step_that_runs_and_whose_pod_vanishes_has_failed(self):
-        running = status("train", "Running", attempts=1, jobName="wine-1-load-1")
+    def test_nothing_behind_a_step_that_is_tried_again_is_skipped(self):
+        decided = planned(run_spec(*CHAIN), seen_failed("load", Fault.DISRUPTION))
 
-        planned = plan(run_spec(step("train")), observed(recorded=(running,), jobs=("wine-1-load-1",)), JOBS)
+        assert states(decided) == {"load": "Retrying", "train": "Pending", "report": "Pending"}
 
-        assert (planned.steps[0].state, planned.steps[0].reason) == ("Failed", "PodDeleted")
+    def test_a_finished_run_starts_nothing_whatever_is_seen(self):
+        ended = [step_status(one.name, "Succeeded", attempts=1) for one in CHAIN]
 
-    @pytest.mark.parametrize("state", ["Queued", "Running"])
-    def test_a_step_whose_job_vanishes_has_failed(self, state: str):
-        running = status("load", state, attempts=1, jobName="wine-1-load-1")
+        decided = planned(run_spec(*CHAIN), recorded=ended)
 
-        planned = plan(run_spec(*CHAIN), observed(recorded=(running,)), JOBS)
-
-        assert planned.steps[0].reason == "JobDeleted"
-        assert "wine-1-load-1" in str(planned.steps[0].message)
-
-    def test_a_step_whose_turn_never_came_starts_anew(self):
-        queued = status("load", "Queued", attempts=1, jobName="wine-1-other-1")
-
-        assert starts(plan(run_spec(*CHAIN), observed(recorded=(queued,), jobs=("wine-1-other-1",)), JOBS)) == [
-            ("load", 1)
-        ]
-
-    def test_a_refused_attempt_says_why_and_is_tried_again(self):
-        refusals = {"load": Refusal("Forbidden", "exceeded quota: pods")}
-
-        planned = plan(run_spec(*CHAIN), observed(refusals=refusals), JOBS)
-
-        assert (planned.steps[0].state, planned.steps[0].reason) == ("Pending", "Forbidden")
-        assert planned.outcome.message == "Step load waits: Forbidden: exceeded quota: pods"
-        assert starts(planned) == [("load", 1)]
-
-    def test_a_run_of_which_nothing_runs_and_something_waits_is_pending(self):
-        waits = seen("load", Phase.WAITING, reason="ErrImagePull", message="no such image")
-
-        alone = plan(run_spec(*CHAIN), observed(waits), JOBS).outcome
-        beside = plan(run_spec(*CHAIN, step("free")), observed(waits, seen("free", Phase.RUNNING)), JOBS).outcome
-
-        assert (alone.reason, beside.reason) == ("Pending", "Running")
-        assert alone.message == beside.message == "Step load waits: ErrImagePull: no such image"
+        assert (decided.launches, decided.stops, decided.outcome.reason) == ((), (), "Completed")
 
 
 class TestWhatHolds:
     def test_a_suspended_run_starts_nothing(self):
-        planned = plan(run_spec(*CHAIN, suspend=True), observed(), JOBS)
+        decided = planned(run_spec(*CHAIN, suspend=True))
 
-        assert planned.launches == ()
-        assert planned.outcome.reason == "Suspended"
+        assert (decided.launches, decided.outcome.reason) == ((), "Suspended")
+        assert states(decided)["load"] == "Pending"
+
+    def test_a_suspended_run_takes_back_an_attempt_that_was_not_made(self):
+        decided = planned(run_spec(*CHAIN, suspend=True), recorded=[queued("load")], now=after(3600))
+
+        assert (decided.launches, states(decided)["load"]) == ((), "Pending")
+        assert decided.outcome.reason == "Suspended"
+
+    def test_a_suspended_run_tries_nothing_again_and_need_not_be_looked_at_for_it(self):
+        waits = step_status("load", "Retrying", attempts=1, disruptions=1, reason="Evicted", nextAttemptTime=LATER)
+        spec = run_spec(*CHAIN, suspend=True)
+
+        decided = planned(spec, recorded=[waits], now=after(3600))
+        before = planned(spec, recorded=[waits])
+
+        assert (starts(decided), states(decided)["load"]) == ([], "Retrying")
+        assert before.look_again is None
 
     def test_what_runs_goes_on_while_a_run_is_suspended(self):
-        planned = plan(run_spec(*CHAIN, suspend=True), observed(seen("load", Phase.RUNNING)), JOBS)
+        decided = planned(run_spec(*CHAIN, suspend=True), seen("load", Phase.RUNNING))
 
-        assert (planned.outcome.reason, states(planned)["load"]) == ("Running", "Running")
+        assert (decided.outcome.reason, states(decided)["load"], decided.stops) == ("Running", "Running", ())
+
+    def test_a_suspended_run_still_has_a_deadline(self):
+        decided = planned(run_spec(*CHAIN, suspend=True, timeoutSeconds=60), now=after(61))
+
+        assert (decided.outcome.reason, states(decided)["load"]) == ("TimedOut", "Cancelled")
 
     def test_a_stack_that_cannot_be_used_holds_the_run(self):
-        planned = plan(run_spec(*CHAIN), observed(seen("load", Phase.SUCCEEDED)), None, "Stack ml/x is not Ready")
+        observed = Observed({}, [seen("load", Phase.SUCCEEDED)])
 
-        assert planned.launches == ()
-        assert planned.outcome == Outcome("Unknown", "StackNotReady", "Stack ml/x is not Ready")
+        decided = plan(run_spec(*CHAIN), observed, None, MOMENT, "Stack ml/x is not Ready")
 
-    def test_what_runs_goes_on_while_the_stack_is_broken(self):
-        planned = plan(run_spec(*CHAIN), observed(seen("load", Phase.RUNNING)), None, "Stack ml/x is not Ready")
+        assert decided.launches == ()
+        assert decided.outcome == Outcome("Unknown", "StackNotReady", "Stack ml/x is not Ready")
 
-        assert planned.outcome.reason == "Running"
+    def test_a_stack_that_cannot_be_used_takes_back_an_attempt_that_was_not_made(self):
+        observed = Observed({"load": queued("load")})
 
-    def test_a_run_may_end_on_a_broken_stack(self):
-        planned = plan(run_spec(step("load")), observed(seen("load", Phase.SUCCEEDED)), None, "Stack ml/x is gone")
+        decided = plan(run_spec(*CHAIN), observed, None, after(3600), "Stack ml/x is not Ready")
 
-        assert planned.outcome.reason == "Completed"
-
-
-class TestOutcome:
-    def test_completed(self):
-        planned = plan(run_spec(step("load")), observed(seen("load", Phase.SUCCEEDED)), JOBS)
-
-        assert planned.outcome == Outcome("True", "Completed", "The step succeeded.")
-        assert planned.outcome.finished
-
-    def test_failed_with_the_first_failure_s_cause(self):
-        attempt = seen("load", Phase.FAILED, reason="OOMKilled", message="Too much.")
-
-        planned = plan(run_spec(step("load")), observed(attempt), JOBS)
-
-        assert planned.outcome == Outcome("False", "StepFailed", "Step load failed: OOMKilled: Too much.")
-
-    def test_failed_with_the_number_of_other_failures(self):
-        attempts = [seen(name, Phase.FAILED, reason="ExitCode", message="No.") for name in ("a", "b", "c")]
-
-        planned = plan(run_spec(step("a"), step("b"), step("c")), observed(*attempts), JOBS)
-
-        assert planned.outcome.message.endswith("2 other steps failed too.")
-
-    def test_going_on_after_a_failure(self):
-        attempts = [seen("load", Phase.FAILED, reason="ExitCode"), seen("free", Phase.RUNNING)]
-
-        planned = plan(run_spec(*CHAIN, step("free")), observed(*attempts), JOBS)
-
-        assert planned.outcome == Outcome("Unknown", "Running", "Step load failed: ExitCode; independent steps go on.")
-
-    def test_running(self):
-        planned = plan(run_spec(*CHAIN), observed(seen("load", Phase.RUNNING)), JOBS)
-
-        assert planned.outcome.message == "Steps under way: load."
-        assert not planned.outcome.finished
-
-    def test_running_many(self):
-        steps = [step(f"s{index}") for index in range(7)]
-
-        planned = plan(run_spec(*steps), observed(*(seen(one.name, Phase.RUNNING) for one in steps)), JOBS)
-
-        assert planned.outcome.message == "Steps under way: s0, s1, s2, s3, s4 and 2 more."
-
-    def test_a_step_that_cannot_start_is_told(self):
-        attempt = seen("load", Phase.WAITING, reason="ErrImagePull", message="manifest unknown")
-
-        planned = plan(run_spec(*CHAIN), observed(attempt), JOBS)
-
-        assert planned.outcome.message == "Step load waits: ErrImagePull: manifest unknown"
+        assert (states(decided)["load"], decided.outcome.reason) == ("Pending", "StackNotReady")
 
 
-def test_planning_again_what_was_planned_changes_nothing():
-    spec = run_spec(*CHAIN)
-    attempts = [seen("load", Phase.SUCCEEDED), seen("train", Phase.RUNNING)]
-    first = plan(spec, observed(*attempts), JOBS)
+class TestLookAgain:
+    def test_nothing_is_due_in_a_run_without_timeouts_whose_steps_run(self):
+        assert planned(run_spec(*CHAIN), seen("load", Phase.RUNNING)).look_again is None
 
-    again = plan(spec, observed(*attempts, recorded=first.steps), JOBS)
+    def test_the_pending_timeout(self):
+        decided = planned(run_spec(step("load", pendingTimeoutSeconds=60)), recorded=[queued("load")])
 
-    assert again == first
-    assert again.launches == ()
+        assert decided.look_again == after(61)
+
+    def test_the_attempt_s_timeout(self):
+        spec = run_spec(step("load", timeoutSeconds=60))
+
+        assert planned(spec, seen("load", Phase.RUNNING, started=NOW)).look_again == after(61)
+
+    def test_the_run_s_timeout(self):
+        spec = run_spec(step("load"), timeoutSeconds=60)
+
+        assert planned(spec, seen("load", Phase.RUNNING, started=NOW)).look_again == after(61)
+
+    def test_the_next_attempt(self):
+        waits = step_status("load", "Retrying", attempts=1, disruptions=1, reason="Evicted", nextAttemptTime=LATER)
+
+        assert planned(run_spec(*CHAIN), recorded=[waits]).look_again == after(60)
+
+    def test_a_pod_that_will_count_as_lost(self):
+        going = seen("load", Phase.RUNNING, reason="PodDeleted", being_stopped=True, gone_at=after(45))
+
+        assert planned(run_spec(*CHAIN), going).look_again == after(45)
+
+    def test_the_first_of_these(self):
+        spec = run_spec(step("load", timeoutSeconds=30), step("free", timeoutSeconds=20), timeoutSeconds=60)
+        running = [seen(name, Phase.RUNNING, started=NOW) for name in ("load", "free")]
+
+        assert planned(spec, *running).look_again == after(21)
+
+    def test_what_is_being_stopped_has_no_timeouts_any_more(self):
+        spec = run_spec(step("load", timeoutSeconds=60), timeoutSeconds=90, cancel="Graceful")
+
+        decided = planned(spec, seen("load", Phase.RUNNING, started=NOW, on_node=True))
+
+        assert decided.look_again is None
 
 
-def test_a_finished_run_starts_nothing_whatever_is_seen():
-    spec = run_spec(*CHAIN)
-    ended = tuple(status(one.name, "Succeeded", attempts=1) for one in CHAIN)
+class TestApplyingAPlanTwice:
+    def test_what_was_made_and_seen_is_planned_alike(self):
+        attempts = [seen("load", Phase.SUCCEEDED), seen("train", Phase.RUNNING)]
+        first = planned(run_spec(*CHAIN), *attempts)
 
-    planned = plan(spec, observed(recorded=ended), JOBS)
+        again = planned(run_spec(*CHAIN), *attempts, recorded=first.steps)
 
-    assert planned.launches == ()
-    assert planned.outcome.reason == "Completed"
+        assert again == first
+        assert again.launches == ()
+
+    def test_what_was_recorded_and_not_made_is_made_as_it_was_recorded(self):
+        first = planned(run_spec(*CHAIN))
+
+        again = planned(run_spec(*CHAIN), recorded=first.steps, now=after(30))
+
+        assert (again.steps, again.launches) == (first.steps, (Launch((("load", 1),)),))

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from cairn.api.conditions import find_condition
-from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
-from cairn.runs.planner import Outcome, Plan
-from cairn.runs.status import record, refused, waiting
-from tests.unit.builders import EARLIER, LATER, NOW, kubernetes_stack, run_spec, states, step
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepCounts, StepStatus
+from cairn.runs.outcome import Outcome
+from cairn.runs.planner import Plan
+from cairn.runs.status import ended_before_start, pending, record, waiting, without_logs
+from tests.unit.builders import EARLIER, LATER, NOW, kubernetes_stack, run_spec, states, step, step_status
 
 RUNNING = Outcome("Unknown", "Running", "Steps under way: load.")
 COMPLETED = Outcome("True", "Completed", "All 2 steps succeeded.")
@@ -96,10 +97,40 @@ def test_a_run_that_waits_has_not_started():
 
 
 def test_a_refused_run_starts_and_ends_at_once():
-    status = refused(PipelineRunStatus(), Outcome("False", "InvalidSpec", "spec.steps: no."), 1, NOW)
+    status = ended_before_start(PipelineRunStatus(), (), Outcome("False", "InvalidSpec", "spec.steps: no."), 1, NOW)
 
     assert (status.start_time, status.completion_time, status.duration_seconds) == (NOW, NOW, 0)
     assert conditions(status)["Finished"] == ("True", "InvalidSpec")
+    assert status.steps == ()
+
+
+def test_a_run_that_is_cancelled_before_its_start_has_cancelled_steps():
+    steps = pending(run_spec(step("load"), step("train")))
+
+    status = ended_before_start(PipelineRunStatus(), steps, Outcome("False", "Cancelled", "Cancelled."), 1, NOW)
+
+    assert [(item.name, item.state, item.reason) for item in status.steps] == [
+        ("load", "Cancelled", "Cancelled"),
+        ("train", "Cancelled", "Cancelled"),
+    ]
+    assert (status.steps_summary, status.step_counts) == ("0/2", StepCounts(cancelled=2))
+
+
+def test_a_run_that_is_stopping_has_not_ended():
+    stopping = planned(Outcome("Unknown", "Stopping", "The run was cancelled."), load="Running", train="Cancelled")
+
+    status = record(PipelineRunStatus(start_time=EARLIER), stopping, None, 1, NOW)
+
+    assert (status.completion_time, conditions(status)["Finished"]) == (None, ("False", "Stopping"))
+
+
+def test_a_status_that_is_too_large_goes_without_its_logs_and_with_short_messages():
+    failed = step_status("load", "Failed", attempts=1, reason="ExitCode", message="x" * 1024, logTail="y" * 1024)
+
+    (short,) = without_logs(PipelineRunStatus(steps=(failed,))).steps
+
+    assert (short.state, short.reason, short.log_tail) == ("Failed", "ExitCode", None)
+    assert short.message == "x" * 120
 
 
 def test_no_step_s_state_is_left_out_of_the_counts():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ from cairn.api.base import (
 )
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import Step
+
+FailurePolicy = Literal["ContinueOnFailure", "StopOnFailure", "FailFast"]
+Cancel = Literal["Graceful", "Immediate"]
 
 ParameterName = Annotated[
     str,
@@ -56,6 +59,9 @@ class Source(Model):
     git: GitSource = Field(description="A Git repository. It is recorded, never fetched.")
 
 
+IMMUTABLE_IF_GIVEN = ("stackRef", "parameters", "timeoutSeconds", "maxParallelSteps", "source", "podTemplate")
+
+
 class PipelineRunSpec(Model):
     """What to run."""
 
@@ -69,10 +75,25 @@ class PipelineRunSpec(Model):
     parameters: Annotated[tuple[Parameter, ...], Field(max_length=100)] | None = Field(
         default=None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
     )
+    failure_policy: FailurePolicy = Field(
+        default="ContinueOnFailure",
+        description="What becomes of other steps once one has failed. ContinueOnFailure: those that do not need it go on. "
+        "StopOnFailure: no other attempt starts; what runs may finish. FailFast: what runs is stopped, too.",
+    )
+    timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+        default=None,
+        description="How long the run may take, in seconds from its start. After that its steps are stopped and it has "
+        "failed with TimedOut.",
+    )
     max_parallel_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="How many steps may run at the same time. The orchestrator's own limit holds too."
     )
     suspend: bool = Field(default=False, description="While true, no further step starts; what runs goes on.")
+    cancel: Cancel | None = Field(
+        default=None,
+        description="Ends the run. Graceful: running steps get the grace period of their pods, what they have published and "
+        "their logs are kept. Immediate: their pods are deleted, and the run has ended at once.",
+    )
     source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
     pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=500)] = Field(
@@ -89,7 +110,7 @@ class PipelineRunSpec(Model):
                     f"{field} is immutable: create a new PipelineRun instead",
                     field=field,
                 )
-                for field in ("stackRef", "parameters", "maxParallelSteps", "source", "podTemplate")
+                for field in IMMUTABLE_IF_GIVEN
             ),
             *(
                 Rule(
@@ -97,7 +118,12 @@ class PipelineRunSpec(Model):
                     f"{field} is immutable: create a new PipelineRun instead",
                     field=field,
                 )
-                for field in ("pipeline", "steps")
+                for field in ("pipeline", "failurePolicy", "steps")
+            ),
+            Rule(
+                "!has(oldSelf.cancel) || (has(self.cancel) && (self.cancel == oldSelf.cancel || self.cancel == 'Immediate'))",
+                "cancel cannot be taken back, only changed from Graceful to Immediate: create a new PipelineRun instead",
+                field="cancel",
             ),
         )
     }

@@ -13,7 +13,7 @@ from cairn.api.base import (
 )
 from cairn.api.conditions import Condition
 
-StepState = Literal["Pending", "Queued", "Running", "Succeeded", "Failed", "Skipped"]
+StepState = Literal["Pending", "Queued", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cancelled"]
 
 
 class ArtifactStatus(Model):
@@ -35,25 +35,53 @@ class ResultStatus(Model):
     value: str = Field(description="Its value.", max_length=4096)
 
 
+class AttemptStatus(Model):
+    """What became of one attempt of a step, other than the latest."""
+
+    number: int = Field(description="Which attempt it was, from 1.", ge=1)
+    reason: str = Field(description="Why it ended, in one CamelCase word.", max_length=128)
+    message: str | None = Field(default=None, description="Why it ended, in a sentence.", max_length=256)
+    exit_code: int | None = Field(default=None, description="Exit code of the step's container.")
+    charged: bool = Field(description="Whether it counts against `retry.limit`: a disruption does not.")
+    start_time: Timestamp | None = Field(default=None, description="When its container started.")
+    completion_time: Timestamp | None = Field(default=None, description="When it ended.")
+    job_name: str | None = Field(default=None, description="Its Job.", max_length=253)
+    pod_name: str | None = Field(default=None, description="Its pod.", max_length=253)
+
+
 class StepStatus(Model):
     """What became of one step."""
 
     name: str = Field(description="Name of the step.", max_length=63)
     state: StepState = Field(
-        description="Pending (waits for others), Queued (its pod is made but has not started), Running, Succeeded, "
-        "Failed, or Skipped (a step that it needs did not succeed)."
+        description="Pending (waits for others), Queued (its pod is made but has not started), Running, Retrying "
+        "(waits for its next attempt), Succeeded, Failed, Skipped (a step that it needs did not succeed, or the failure policy "
+        "starts nothing more), or Cancelled (the run was cancelled or timed out, or its failure policy stopped the step)."
     )
-    attempts: int = Field(default=0, description="How many times it was started.", ge=0)
+    attempts: int = Field(default=0, description="How many attempts were made of it.", ge=0)
+    retries_used: int = Field(default=0, description="How many attempts were charged to `retry.limit`.", ge=0)
+    disruptions: int = Field(
+        default=0, description="How many attempts ended because the cluster took the pod away.", ge=0
+    )
+    next_attempt_time: Timestamp | None = Field(
+        default=None, description="When the next attempt is made, while Retrying."
+    )
     reason: str | None = Field(default=None, description="The cause in one CamelCase word.", max_length=128)
     message: str | None = Field(
         default=None, description="The cause in a sentence, with the next action.", max_length=1024
     )
     exit_code: int | None = Field(default=None, description="Exit code of the step's container, where it failed.")
+    queued_time: Timestamp | None = Field(default=None, description="When the latest attempt was decided upon.")
     start_time: Timestamp | None = Field(default=None, description="When its container started.")
     completion_time: Timestamp | None = Field(default=None, description="When it ended, its outputs kept.")
     job_name: str | None = Field(default=None, description="Job of the latest attempt.", max_length=253)
     pod_name: str | None = Field(default=None, description="Pod of the latest attempt.", max_length=253)
     log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
+    previous_attempts: Annotated[tuple[AttemptStatus, ...], Field(max_length=128)] | None = Field(
+        default=None,
+        description="The attempts before the latest one, oldest first.",
+        json_schema_extra=list_map("number"),
+    )
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=32)] | None = Field(
         default=None, description="Outputs that are kept in the artifact store.", json_schema_extra=list_map("name")
     )
@@ -95,9 +123,11 @@ class StepCounts(Model):
     pending: int = Field(default=0, description="Waiting for others.", ge=0)
     queued: int = Field(default=0, description="Made, not started.", ge=0)
     running: int = Field(default=0, description="Running.", ge=0)
+    retrying: int = Field(default=0, description="Waiting for another attempt.", ge=0)
     succeeded: int = Field(default=0, description="Succeeded.", ge=0)
     failed: int = Field(default=0, description="Failed.", ge=0)
     skipped: int = Field(default=0, description="Skipped.", ge=0)
+    cancelled: int = Field(default=0, description="Cancelled.", ge=0)
 
 
 class PipelineRunStatus(Model):

@@ -160,6 +160,11 @@ class PodTemplate(Model):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None, description="When the step's image is pulled: Always, IfNotPresent or Never."
     )
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = Field(
+        default=None,
+        description="How long the containers may take to end after SIGTERM, when the pod is stopped or deleted. Left out, "
+        "30 seconds.",
+    )
     priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the pod.")
     runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass of the pod.")
     scheduler_name: ObjectName | None = Field(default=None, description="Scheduler that places the pod.")

@@ -21,6 +21,7 @@ from cairn.api.base import (
 from cairn.api.pod_template import EnvVar, PodTemplate, ResourceRequirements
 
 ArtifactType = Literal["Dataset", "Model", "Metrics", "Report", "File"]
+RetryOn = Literal["Failure", "Always"]
 
 ResultName = Annotated[
     str,
@@ -159,6 +160,36 @@ class Outputs(Model):
     )
 
 
+class Retry(Model):
+    """When another attempt is made of a step that did not succeed, and how long after."""
+
+    limit: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=0,
+        description="How many more attempts are made when the step fails. Disruptions are not charged to it.",
+    )
+    on: RetryOn = Field(
+        default="Failure",
+        description='What is charged to the limit and tried again; write "on" in quotes, since YAML takes the bare word for '
+        "true. Failure: the step's own end, such as an exit code, too "
+        "much memory, its timeout or a missing output. Always: that, and what kept it from starting or its artifacts from "
+        "being moved, such as an image that cannot be pulled.",
+    )
+    backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=5, description="Time from the first end to the next attempt, in seconds."
+    )
+    backoff_factor: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=2, description="By what that time is multiplied for each further attempt."
+    )
+    max_backoff_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
+        default=300, description="The longest such time, in seconds."
+    )
+    disruption_limit: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=10,
+        description="How many more attempts are made when the cluster takes the pod away: eviction, preemption, a lost node, "
+        "a drain, or a pod or Job that somebody deleted.",
+    )
+
+
 class Step(Model):
     """One container of the pipeline."""
 
@@ -200,6 +231,20 @@ class Step(Model):
     )
     inputs: Inputs | None = Field(default=None, description="What the step reads.")
     outputs: Outputs | None = Field(default=None, description="What the step writes.")
+    retry: Retry | None = Field(
+        default=None,
+        description="When another attempt is made of it. Left out: not when it fails, up to 10 times when it is disrupted.",
+    )
+    timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+        default=None,
+        description="How long an attempt may run, in seconds from the start of its container. After that it is stopped and "
+        "has failed with DeadlineExceeded.",
+    )
+    pending_timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
+        default=600,
+        description="How long an attempt may wait for its start, in seconds: for a node, an image, a Secret, a quota. After "
+        "that it has failed with what it waited for as the reason.",
+    )
     resources: ResourceRequirements | None = Field(
         default=None, description="CPU, memory and devices of the step's container."
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+RESOLUTION = timedelta(seconds=1)
+"""What a written time may lie before the moment that it stands for."""
 
 
 def timestamp(moment: datetime) -> str:

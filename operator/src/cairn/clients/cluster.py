@@ -53,18 +53,19 @@ class Cluster:
         return True
 
     async def write_status(
-        self, resource: Resource, store: ObjectStore, body: JsonObject, status: JsonObject
+        self, resource: Resource, store: ObjectStore, body: JsonObject, status: JsonObject, *, confirm: bool = False
     ) -> JsonObject | None:
         """Write what has changed of an object's status, and return the object as it is then; None if it is gone.
 
-        Only the difference to what was read goes over the wire, bound to the version that was read.
+        Only the difference to what was read goes over the wire, bound to the version that was read. `confirm` asks the API
+        server also when nothing has changed: is that version still the newest?
 
         Raises:
             ConflictError: the object has changed since; the next reconcile sees the newer one.
         """
         old = body.get("status") or {}
         operations: list[JsonObject] = jsonpatch.make_patch({"status": old}, {"status": status}).patch
-        if not operations:
+        if not operations and not confirm:
             return body
         if "status" not in body:
             operations = [{"op": "add", "path": "/status", "value": status}]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -173,6 +174,20 @@ class Kubernetes:
         """Apply a JSON merge patch (RFC 7386) to the object."""
         path = resource.path(namespace, name)
         return await self._json("PATCH", path, resource, body=body, content_type=MERGE_PATCH, verb="patch")
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> None:
+        """Delete the object if it is the one with that UID, and in the background what it owns.
+
+        `grace_seconds` is what a pod's containers get in place of the pod's own grace period. An object that is gone, or
+        another of that name, is left as it is.
+        """
+        options: JsonObject = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        with suppress(NotFoundError, ConflictError):
+            await self._json("DELETE", resource.path(namespace, name), resource, body=options, verb="delete")
 
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         """Return the last lines of a container's log, and of these the last `limit` bytes."""

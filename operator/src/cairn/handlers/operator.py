@@ -17,7 +17,7 @@ from cairn.components.reconciler import ComponentReconciler
 from cairn.components.usage import components_of
 from cairn.handlers.work_queue import Reconcile, WorkQueue
 from cairn.runs import naming
-from cairn.runs.observation import needed_of_job, needed_of_pod
+from cairn.runs.needed import needed_of_job, needed_of_pod
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
 from cairn.settings import Settings

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from dataclasses import replace
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import ArtifactStatus
 from cairn.api.step import Step
+from cairn.clients.clock import Clock
 from cairn.clients.kubernetes import PODS, ForbiddenError, InvalidError, Kubernetes
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.pod import Attempt, PodContext, build_pod
@@ -33,8 +33,9 @@ REFUSED_FOR_GOOD = ("violates PodSecurity", "denied the request", "security cont
 class PodAdmission:
     """Asks the API server, once for each kind of pod."""
 
-    def __init__(self, kubernetes: Kubernetes) -> None:
+    def __init__(self, kubernetes: Kubernetes, clock: Clock) -> None:
         self._kubernetes = kubernetes
+        self._clock = clock
         self._accepted: OrderedDict[str, float] = OrderedDict()
         """Until when each shape counts as accepted, on the monotonic clock: policies change."""
 
@@ -48,12 +49,12 @@ class PodAdmission:
         for step in steps:
             pod = build_pod(context, [Attempt(step, 1)])
             shape = _shape(context.run.namespace, pod)
-            if self._accepted.get(shape, 0.0) > time.monotonic():
+            if self._accepted.get(shape, 0.0) > self._clock.monotonic():
                 continue
             refusal = await self._refusal(context, pod)
             if refusal is not None:
                 return f"spec.steps[{step.name}]: {refusal}"
-            self._accepted[shape] = time.monotonic() + REMEMBERED_SECONDS
+            self._accepted[shape] = self._clock.monotonic() + REMEMBERED_SECONDS
             self._accepted.move_to_end(shape)
             if len(self._accepted) > REMEMBERED:
                 self._accepted.popitem(last=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -14,13 +13,16 @@ from cairn.api.labels import shortened
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.step import Step
+from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError
 from cairn.clients.store import Key, key_of
-from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
-from cairn.runs.observation import AttemptObservation, observe_job
-from cairn.runs.planner import ENDED, Observed
+from cairn.runs.needed import needed_of_job
+from cairn.runs.observation import AttemptObservation, attempts_in, has_ended, observe_without_pod
+from cairn.runs.planner import Observed
+from cairn.runs.pod_observation import observe_pod
+from cairn.runs.step_plan import ACTIVE, is_over
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +55,10 @@ class _Findings:
 class AttemptReader:
     """Reads the attempts of runs; holds only what can be found out again."""
 
-    def __init__(self, cluster: Cluster, admission: PodAdmission) -> None:
+    def __init__(self, cluster: Cluster, admission: PodAdmission, clock: Clock) -> None:
         self._cluster = cluster
         self._admission = admission
+        self._clock = clock
         self._findings: dict[Key, _Findings] = {}
 
     def forget(self, key: Key) -> None:
@@ -63,37 +66,51 @@ class AttemptReader:
         self._findings.pop(key, None)
 
     async def observe(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus) -> Observed:
-        """Return the latest attempt of each step that has not ended."""
-        namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
-        label = shortened(body["metadata"]["name"])
+        """Return the attempts that are there, but those that are over and recorded as such."""
         steps = {step.name: step for step in spec.steps}
         recorded = {step.name: step for step in status.steps}
-        ended = {step.name for step in status.steps if step.state in ENDED}
-        jobs = [job for job in self._cluster.jobs.indexed(namespace, label) if owned_by(job, uid)]
-        pods = _newest_by_job(self._cluster.pods.indexed(namespace, label))
-        latest: dict[str, AttemptObservation] = {}
+        await self._look_for_vanished_jobs(body, status)
+        jobs = self._jobs_of(body)
+        pods = newest_by_job(self._cluster.pods.indexed(*run_index(body)))
+        seen: list[AttemptObservation] = []
         for job in jobs:
-            names = [step for step, _ in naming.attempts_of(job["metadata"].get("annotations") or {})]
-            if all(step in ended for step in names):
+            attempts = attempts_in(job, steps)
+            settled = all(step.name in recorded and is_over(recorded[step.name], number) for step, number in attempts)
+            if settled and (has_ended(job) or job["metadata"].get("deletionTimestamp")):
                 continue
-            for attempt in await self._attempts(body, job, pods.get(job["metadata"]["uid"]), steps):
-                if attempt.step not in latest or latest[attempt.step].number <= attempt.number:
-                    latest[attempt.step] = attempt
-        return Observed(recorded, latest, frozenset(job["metadata"]["name"] for job in jobs))
+            seen += await self._attempts(body, job, pods.get(job["metadata"]["uid"]), attempts)
+        return Observed(recorded, seen, start_time=status.start_time)
+
+    def _jobs_of(self, body: JsonObject) -> list[JsonObject]:
+        uid = body["metadata"]["uid"]
+        return [job for job in self._cluster.jobs.indexed(*run_index(body)) if owned_by(job, uid)]
+
+    async def _look_for_vanished_jobs(self, body: JsonObject, status: PipelineRunStatus) -> None:
+        """Ask for recorded Jobs that the watch has not told of: an attempt must not be judged by a watch that lags."""
+        namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
+        known = {job["metadata"]["name"] for job in self._jobs_of(body)}
+        for name in {step.job_name for step in status.steps if step.state in ACTIVE and step.job_name} - known:
+            try:
+                job = await self._cluster.kubernetes.get(JOBS, namespace, name)
+            except NotFoundError:
+                continue
+            if owned_by(job, uid):
+                self._cluster.jobs.put(needed_of_job(job))
 
     async def _attempts(
-        self, body: JsonObject, job: JsonObject, pod: JsonObject | None, steps: Mapping[str, Step]
+        self, body: JsonObject, job: JsonObject, pod: JsonObject | None, attempts: Sequence[tuple[Step, int]]
     ) -> list[AttemptObservation]:
-        if pod is None and _has_ended(job):
+        if pod is None and has_ended(job):
             pod = await self._unseen_pod(job)
         findings = self._findings.setdefault(key_of(body), _Findings())
         if pod is None:
-            return list(observe_job(job, None, steps, {}, await self._hindrance(job, findings)))
-        seen = list(observe_job(job, pod, steps, _logs_of(pod, findings)))
+            return list(observe_without_pod(job, attempts, await self._hindrance(job, findings)))
+        now = self._clock.now()
+        seen = list(observe_pod(job, pod, attempts, _logs_of(pod, findings), now))
         while wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]:
             if not all([await self._read_log(pod, container, findings) for container in wanted]):
                 break  # these attempts stay undecided until the logs can be read
-            seen = list(observe_job(job, pod, steps, _logs_of(pod, findings)))
+            seen = list(observe_pod(job, pod, attempts, _logs_of(pod, findings), now))
         return seen
 
     async def _unseen_pod(self, job: JsonObject) -> JsonObject | None:
@@ -108,9 +125,9 @@ class AttemptReader:
 
         The Job controller tells that in an Event only. What it met with, such as a quota, a dry run meets with as well.
         """
-        if _has_ended(job):
+        if has_ended(job):
             return None
-        metadata, now = job["metadata"], time.monotonic()
+        metadata, now = job["metadata"], self._clock.monotonic()
         podless = findings.podless.setdefault(metadata["uid"], _Podless(asked=now))
         if now - podless.asked < POD_EXPECTED_SECONDS:
             return podless.hindrance
@@ -118,6 +135,8 @@ class AttemptReader:
         try:
             whole = await self._cluster.kubernetes.get(JOBS, metadata["namespace"], metadata["name"])
             podless.hindrance = await self._admission.objection_to(whole)
+        except NotFoundError:
+            return None  # it has been deleted, which is about to be seen
         except CAN_BE_TRIED_AGAIN as error:
             logger.warning("What hinders the pod of Job %s could not be found out: %s", metadata["name"], error)
         return podless.hindrance
@@ -144,9 +163,9 @@ def owned_by(job: JsonObject, uid: str) -> bool:
     return any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences", ()))
 
 
-def _has_ended(job: JsonObject) -> bool:
-    ended = {item["type"] for item in job.get("status", {}).get("conditions", ()) if item["status"] == "True"}
-    return bool(ended & {"Complete", "Failed"})
+def run_index(body: JsonObject) -> tuple[str, str]:
+    """Return under what the Jobs and pods of a run are found; other runs' may be among them."""
+    return body["metadata"]["namespace"], shortened(body["metadata"]["name"])
 
 
 def _logs_of(pod: JsonObject, findings: _Findings) -> Mapping[str, str]:
@@ -154,7 +173,7 @@ def _logs_of(pod: JsonObject, findings: _Findings) -> Mapping[str, str]:
     return {container: text for (pod_uid, container), text in findings.logs.items() if pod_uid == uid}
 
 
-def _newest_by_job(pods: Iterable[JsonObject]) -> Mapping[str, JsonObject]:
+def newest_by_job(pods: Iterable[JsonObject]) -> Mapping[str, JsonObject]:
     """Return the newest pod of each Job, by the Job's UID: a deleted run of the same name may have left some."""
     newest: dict[str, JsonObject] = {}
     for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):

@@ -1,36 +1,38 @@
 """Decide what happens next in a run. Pure: same inputs, same plan; applying a plan twice changes nothing.
 
-Order of a step's life: Pending, then Queued and Running while an attempt of it exists, then Succeeded or Failed; or Skipped,
-when a step that it needs did not succeed. What the status records as ended never changes again.
+The plan's steps are recorded before anything else of it is carried out, on the condition that the run has not changed. So an
+attempt is made only once it is recorded that it is, and why an attempt is stopped is known after a restart too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
 
-from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.api.pipelinerun_status import ArtifactStatus, ResultStatus, StepStatus
+from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
+from cairn.api.time import parse
 from cairn.runs.graph import dependencies_of, topological_order
 from cairn.runs.observation import AttemptObservation, Phase
-from cairn.runs.scheduling import Launch, Scheduler
+from cairn.runs.outcome import Outcome, outcome_of
+from cairn.runs.retry import next_attempt
+from cairn.runs.scheduling import Candidates, Launch, Scheduler
+from cairn.runs.step_plan import (
+    ACTIVE,
+    NOT_SUCCEEDED,
+    Refusal,
+    Situation,
+    advance,
+    is_over,
+    pending_deadline,
+    running_deadline,
+)
+from cairn.runs.stopping import STOP_REASONS, Halt, halt_of, run_deadline
 
-ENDED = frozenset({"Succeeded", "Failed", "Skipped"})
-PENDING = "Pending"
-"""Reason of a run of which nothing runs, for want of something that a step waits for."""
-ACTIVE = frozenset({"Queued", "Running"})
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why an attempt could not be created: the API server's answer."""
-
-    reason: str
-    message: str
-    final: bool = False
-    """Whether another try can only end alike."""
+LIVE = frozenset({Phase.WAITING, Phase.RUNNING})
 
 
 @dataclass(frozen=True)
@@ -39,174 +41,160 @@ class Observed:
 
     recorded: Mapping[str, StepStatus]
     """Each step as the status has it."""
-    attempts: Mapping[str, AttemptObservation]
-    """The latest attempt of each step, as its Job and pod show it."""
-    jobs: frozenset[str] = frozenset()
-    """The names of all Jobs of the run that are there."""
+    attempts: Sequence[AttemptObservation] = ()
+    """The attempts that are there, as their Jobs and pods show them."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     """Steps whose attempt could not be created just now."""
+    start_time: str | None = None
+    """When the run started."""
+
+
+class StopMode(Enum):
+    """How an attempt is ended."""
+
+    GRACEFUL = "Graceful"
+    """The kubelet stops its pod, which stays, so that its end and its logs can be read."""
+    DELETE = "Delete"
+    """Its Job is deleted: nothing of it has started, or its end does not matter any more."""
+    IMMEDIATE = "Immediate"
+    """The same, and its pod's grace period is cut short."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The condition `Succeeded`."""
+class Stop:
+    """An attempt that is to end before it ends by itself."""
 
-    status: ConditionStatus
-    reason: str
-    message: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has ended."""
-        return self.status != "Unknown"
+    attempt: AttemptObservation
+    mode: StopMode
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to start, and the state of every step."""
+    """The state of every step, and what to do once that is recorded."""
 
     launches: tuple[Launch, ...]
     steps: tuple[StepStatus, ...]
     outcome: Outcome
+    stops: tuple[Stop, ...] = ()
+    look_again: datetime | None = None
+    """When something is due that no event announces."""
 
 
-def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None, held: str = "") -> Plan:
-    """Decide what to start and what each step's state is.
+def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
+    """Decide what to start, what to stop, and what each step's state is.
 
     Without a scheduler nothing starts; `held` is the sentence that says why.
     """
+    attempts = _latest(observed.attempts)
+    halt = halt_of(spec, observed.recorded.values(), observed.start_time, now)
+    starts = scheduler is not None and not spec.suspend
+    states = _advance_all(spec, observed, attempts, halt, now, starts=starts)
+    halt_now = halt_of(spec, states.values(), observed.start_time, now)
+    if halt_now != halt:  # a step has failed just now, which concerns the others
+        halt = halt_now
+        failed = {name: state for name, state in states.items() if state.state == "Failed"}
+        observed = replace(observed, recorded={**observed.recorded, **failed})
+        states = _advance_all(spec, observed, attempts, halt, now, starts=starts)
+    launches: tuple[Launch, ...] = ()
+    if scheduler is not None and starts and halt is None:
+        unmade = _unmade(states, attempts) - observed.refusals.keys()
+        live = {attempt.job_name for attempt in observed.attempts if attempt.phase in LIVE}
+        launches = tuple(scheduler.launches(spec, Candidates(states, unmade, len(live), now)))
+        for launch in launches:
+            name, number = launch.attempts[0]
+            if name not in unmade:
+                states[name] = next_attempt(states[name], number, now)
+    steps = tuple(states[step.name] for step in spec.steps)
+    return Plan(
+        launches=launches,
+        steps=steps,
+        outcome=outcome_of(spec, steps, halt, held),
+        stops=tuple(_stops(states, observed.attempts, halt)),
+        look_again=min(_due(spec, states, observed, halt, now), default=None),
+    )
+
+
+def _unmade(states: Mapping[str, StepStatus], attempts: Mapping[str, AttemptObservation]) -> frozenset[str]:
+    """Return the steps of which an attempt is recorded that is not there; earlier ones may still be seen."""
+    return frozenset(
+        name
+        for name, state in states.items()
+        if state.state == "Queued" and (name not in attempts or attempts[name].number < state.attempts)
+    )
+
+
+def _latest(attempts: Iterable[AttemptObservation]) -> Mapping[str, AttemptObservation]:
+    latest: dict[str, AttemptObservation] = {}
+    for attempt in attempts:
+        if attempt.step not in latest or latest[attempt.step].number <= attempt.number:
+            latest[attempt.step] = attempt
+    return latest
+
+
+def _advance_all(
+    spec: PipelineRunSpec,
+    observed: Observed,
+    attempts: Mapping[str, AttemptObservation],
+    halt: Halt | None,
+    now: datetime,
+    *,
+    starts: bool,
+) -> dict[str, StepStatus]:
     by_name = {step.name: step for step in spec.steps}
     states: dict[str, StepStatus] = {}
     for name in topological_order(spec.steps):
-        states[name] = _advance(by_name[name], observed, states)
-    steps = tuple(states[step.name] for step in spec.steps)
-    outcome = _outcome(spec, steps, held)
-    launches: Sequence[Launch] = ()
-    if scheduler is not None and not outcome.finished and not spec.suspend:
-        launches = scheduler.launches(spec, states)
-    return Plan(tuple(launches), steps, outcome)
-
-
-def _advance(step: Step, observed: Observed, states: Mapping[str, StepStatus]) -> StepStatus:
-    recorded = observed.recorded.get(step.name) or StepStatus(name=step.name, state="Pending")
-    if recorded.state in ENDED:
-        return recorded
-    attempt = observed.attempts.get(step.name)
-    if attempt is not None:
-        return _observed(step, attempt)
-    if recorded.job_name is not None and recorded.job_name not in observed.jobs:
-        return _changed(
-            recorded,
-            state="Failed",
-            reason="JobDeleted",
-            message=f"Job {recorded.job_name} was deleted before the step ended.",
+        situation = Situation(
+            now=now,
+            halt=halt,
+            starts=starts,
+            attempt=attempts.get(name),
+            refusal=observed.refusals.get(name),
+            blocking=_blocking(by_name[name], states),
         )
-    if recorded.state == "Running":
-        return _changed(
-            recorded,
-            state="Failed",
-            reason="PodDeleted",
-            message=f"The pod of Job {recorded.job_name} was deleted before the step ended.",
-        )
-    blocking = [
-        name for name in sorted(dependencies_of(step)) if name in states and states[name].state in {"Failed", "Skipped"}
-    ]
-    pending = StepStatus(name=step.name, state="Pending")
-    if blocking:
-        state = states[blocking[0]].state.lower()
-        return _changed(
-            pending,
-            state="Skipped",
-            reason="DependencyFailed",
-            message=f"Step {blocking[0]}, which it needs, {_was(state)}.",
-        )
-    refusal = observed.refusals.get(step.name)
-    if refusal is None:
-        return pending
-    return _changed(
-        pending, state="Failed" if refusal.final else "Pending", reason=refusal.reason, message=refusal.message
-    )
+        recorded = observed.recorded.get(name) or StepStatus(name=name, state="Pending")
+        states[name] = advance(by_name[name], recorded, situation)
+    return states
 
 
-def _was(state: str) -> str:
-    return "was skipped" if state == "skipped" else state
+def _blocking(step: Step, states: Mapping[str, StepStatus]) -> StepStatus | None:
+    """Return the first step that this one needs and that will not succeed any more, or None."""
+    needed = (states[name] for name in sorted(dependencies_of(step)) if name in states)
+    return next((state for state in needed if state.state in NOT_SUCCEEDED), None)
 
 
-def _observed(step: Step, attempt: AttemptObservation) -> StepStatus:
-    states = {
-        Phase.WAITING: "Queued",
-        Phase.RUNNING: "Running",
-        Phase.SUCCEEDED: "Succeeded",
-        Phase.FAILED: "Failed",
-    }
-    return StepStatus.model_validate(
-        {
-            "name": step.name,
-            "state": states[attempt.phase],
-            "attempts": attempt.number,
-            "reason": attempt.reason,
-            "message": attempt.message[:1024] if attempt.message else None,
-            "exit_code": attempt.exit_code,
-            "start_time": attempt.started,
-            "completion_time": attempt.ended,
-            "job_name": attempt.job_name,
-            "pod_name": attempt.pod_name,
-            "log_tail": attempt.log_tail,
-            "artifacts": [
-                ArtifactStatus(
-                    name=name,
-                    uri=kept.uri,
-                    digest=kept.digest,
-                    size_bytes=kept.size_bytes,
-                )
-                for name, kept in sorted(attempt.artifacts.items())
-            ]
-            or None,
-            "results": [ResultStatus(name=name, value=value) for name, value in sorted(attempt.results.items())]
-            or None,
-        }
-    )
+def _stops(
+    states: Mapping[str, StepStatus], attempts: Iterable[AttemptObservation], halt: Halt | None
+) -> Iterator[Stop]:
+    """Yield the attempts that are there but are over, or to be stopped, and do not know it yet."""
+    over = StopMode.IMMEDIATE if halt is not None and halt.immediately else StopMode.DELETE
+    for attempt in attempts:
+        if attempt.phase not in LIVE:
+            continue
+        state = states.get(attempt.step)
+        if state is None or is_over(state, attempt.number):
+            yield Stop(attempt, over)
+        elif state.reason in STOP_REASONS and not attempt.being_stopped:
+            yield Stop(attempt, StopMode.GRACEFUL if attempt.on_node else StopMode.DELETE)
 
 
-def _outcome(spec: PipelineRunSpec, steps: Sequence[StepStatus], held: str) -> Outcome:
-    failed = [step for step in steps if step.state == "Failed"]
-    active = [step for step in steps if step.state in ACTIVE]
-    if all(step.state in ENDED for step in steps):
-        if not failed:
-            return Outcome(
-                "True", "Completed", "The step succeeded." if len(steps) == 1 else f"All {len(steps)} steps succeeded."
-            )
-        first = failed[0]
-        others = f" {_others(len(failed) - 1)} failed too." if len(failed) > 1 else ""
-        return Outcome(
-            "False", "StepFailed", f"Step {first.name} failed: {first.reason}: {first.message}{others}"[:4096]
-        )
-    if spec.suspend and not active:
-        return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
-    if held and not active:
-        return Outcome("Unknown", "StackNotReady", held[:4096])
-    if failed:
-        return Outcome(
-            "Unknown",
-            "Running",
-            f"Step {failed[0].name} failed: {failed[0].reason}; independent steps go on.",
-        )
-    troubled = next((step for step in steps if step.state in {"Queued", "Pending"} and step.reason), None)
-    if troubled is not None:
-        reason = "Running" if any(step.state == "Running" for step in active) else PENDING
-        return Outcome("Unknown", reason, f"Step {troubled.name} waits: {troubled.reason}: {troubled.message}"[:4096])
-    return Outcome("Unknown", "Running", _progress(active))
-
-
-def _others(count: int) -> str:
-    return "1 other step" if count == 1 else f"{count} other steps"
-
-
-def _progress(active: Sequence[StepStatus]) -> str:
-    names = ", ".join(step.name for step in active[:5])
-    more = f" and {len(active) - 5} more" if len(active) > 5 else ""
-    return f"Steps under way: {names}{more}." if active else "The next steps are about to start."
-
-
-def _changed(status: StepStatus, **fields: object) -> StepStatus:
-    return status.model_copy(update=fields)
+def _due(
+    spec: PipelineRunSpec,
+    states: Mapping[str, StepStatus],
+    observed: Observed,
+    halt: Halt | None,
+    now: datetime,
+) -> Iterator[datetime]:
+    for attempt in observed.attempts:
+        if attempt.gone_at is not None and attempt.phase in LIVE:
+            yield attempt.gone_at
+    deadline = run_deadline(spec, observed.start_time)
+    if halt is None and deadline is not None:
+        yield deadline
+    for step in spec.steps:
+        state = states[step.name]
+        if state.state in ACTIVE and state.reason not in STOP_REASONS:
+            yield from filter(None, (pending_deadline(step, state), running_deadline(step, state)))
+        if state.state == "Retrying" and state.next_attempt_time and not spec.suspend:
+            due = parse(state.next_attempt_time)
+            if due > now:
+                yield due

@@ -132,6 +132,7 @@ def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
         "affinity": common.affinity,
         "topologySpreadConstraints": common.topology_spread_constraints,
         "imagePullSecrets": [secret.to_json() for secret in common.image_pull_secrets or ()],
+        "terminationGracePeriodSeconds": common.termination_grace_period_seconds,
         "priorityClassName": common.priority_class_name,
         "runtimeClassName": common.runtime_class_name,
         "schedulerName": common.scheduler_name,

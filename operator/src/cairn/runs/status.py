@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cairn.api.conditions import Condition, set_condition
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepCounts, StepStatus
 from cairn.api.time import seconds_between
-from cairn.runs.planner import Outcome, Plan
+from cairn.runs.outcome import Outcome
+from cairn.runs.planner import Plan
 from cairn.stacks.resolution import UsableStack
 
 SUCCEEDED = "Succeeded"
@@ -54,8 +55,11 @@ def waiting(
     )
 
 
-def refused(old: PipelineRunStatus, outcome: Outcome, generation: int, now: str) -> PipelineRunStatus:
+def ended_before_start(
+    old: PipelineRunStatus, steps: Iterable[StepStatus], outcome: Outcome, generation: int, now: str
+) -> PipelineRunStatus:
     """Return the status of a run that ends before any step has started."""
+    ended = tuple(step.model_copy(update={"state": "Cancelled", "reason": outcome.reason}) for step in steps)
     return old.model_copy(
         update={
             "conditions": _conditions(old.conditions, outcome, generation, now),
@@ -63,6 +67,7 @@ def refused(old: PipelineRunStatus, outcome: Outcome, generation: int, now: str)
             "start_time": now,
             "completion_time": now,
             "duration_seconds": 0,
+            **({"steps": ended, "steps_summary": _summary(ended), "step_counts": _counts(ended)} if ended else {}),
         }
     )
 

@@ -1,0 +1,94 @@
+"""What a run's condition `Succeeded` says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cairn.api.conditions import ConditionStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import StepStatus
+from cairn.runs.step_plan import ACTIVE, ENDED
+from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, taken_too_long
+
+PENDING = "Pending"
+"""Reason of a run of which nothing runs, for want of something that a step waits for."""
+STOPPING = "Stopping"
+TIMED_OUT = "TimedOut"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The condition `Succeeded`."""
+
+    status: ConditionStatus
+    reason: str
+    message: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.status != "Unknown"
+
+
+def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
+    """Return how the run stands; `held` says why nothing can start, where that is so."""
+    if all(step.state in ENDED for step in steps):
+        return _end(spec, steps)
+    active = [step for step in steps if step.state in ACTIVE]
+    if halt is not None:
+        return Outcome("Unknown", STOPPING, f"{halt.message} {_still(active)}"[:4096])
+    if spec.suspend and not active:
+        return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
+    if held and not active:
+        return Outcome("Unknown", "StackNotReady", held[:4096])
+    failed = next((step for step in steps if step.state == "Failed"), None)
+    if failed is not None:
+        message = f"Step {failed.name} failed: {failed.reason}; independent steps go on."
+        return Outcome("Unknown", "Running", message)
+    troubled = next((step for step in steps if step.state in {"Queued", "Retrying"} and step.reason), None)
+    if troubled is not None:
+        runs = any(step.state == "Running" for step in active)
+        return Outcome("Unknown", "Running" if runs or troubled.state == "Retrying" else PENDING, _trouble(troubled))
+    return Outcome("Unknown", "Running", _progress(active))
+
+
+def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
+    if any(step.reason == RUN_TIMED_OUT for step in steps):
+        return Outcome("False", TIMED_OUT, f"{taken_too_long(spec)} {_unfinished(steps)}"[:4096])
+    if spec.cancel is not None:
+        return Outcome("False", CANCELLED, f"{WAS_CANCELLED} {_unfinished(steps)}"[:4096])
+    failed = [step for step in steps if step.state == "Failed"]
+    if failed:
+        first, others = failed[0], len(failed) - 1
+        also = f" {_other_steps(others)} failed too." if others else ""
+        return Outcome("False", "StepFailed", f"Step {first.name} failed: {first.reason}: {first.message}{also}"[:4096])
+    message = "The step succeeded." if len(steps) == 1 else f"All {len(steps)} steps succeeded."
+    return Outcome("True", "Completed", message)
+
+
+def _unfinished(steps: Sequence[StepStatus]) -> str:
+    return f"{sum(step.state == 'Succeeded' for step in steps)} of {len(steps)} steps had succeeded."
+
+
+def _still(active: Sequence[StepStatus]) -> str:
+    return f"Still to end: {_names(active)}." if active else "Nothing runs any more."
+
+
+def _trouble(step: StepStatus) -> str:
+    if step.state == "Retrying":
+        return f"Step {step.name} is tried again at {step.next_attempt_time}: {step.reason}: {step.message}"[:4096]
+    return f"Step {step.name} waits: {step.reason}: {step.message}"[:4096]
+
+
+def _other_steps(count: int) -> str:
+    return "1 other step" if count == 1 else f"{count} other steps"
+
+
+def _progress(active: Sequence[StepStatus]) -> str:
+    return f"Steps under way: {_names(active)}." if active else "The next steps are about to start."
+
+
+def _names(steps: Sequence[StepStatus]) -> str:
+    names = ", ".join(step.name for step in steps[:5])
+    return f"{names} and {len(steps) - 5} more" if len(steps) > 5 else names

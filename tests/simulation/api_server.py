@@ -1,0 +1,170 @@
+"""An API server that refuses, fails, answers too late, and at which the operator may die; and what it has seen."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from cairn.api.base import JsonObject
+from cairn.api.time import timestamp
+from cairn.clients.kubernetes import EVENTS, JOBS, PODS, ApiError, Resource
+from tests.simulation.clock import SimulatedClock
+from tests.unit.fake_kubernetes import FakeKubernetes
+
+WRITES = frozenset({"create", "patch-status", "merge", "delete"})
+TOO_MANY_REQUESTS = ApiError(429, "TooManyRequests", "the server is busy")
+INTERNAL_ERROR = ApiError(500, "InternalError", "the server failed")
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of what JSON carries: many times as fast as `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in cast(JsonObject, value).items()}
+    if isinstance(value, list):
+        return [copied(item) for item in cast(list[Any], value)]
+    return value
+
+
+class Crash(BaseException):
+    """The operator's process has ended."""
+
+
+@dataclass
+class Faults:
+    """How often something goes wrong, each as a probability per request."""
+
+    crash: float = 0.0
+    error: float = 0.0
+    active: bool = True
+
+
+@dataclass
+class Change:
+    """What a watch would tell."""
+
+    resource: Resource
+    type: str
+    body: JsonObject
+
+
+@dataclass
+class History:
+    """What really happened, for the invariants."""
+
+    jobs_created: list[JsonObject] = field(default_factory=list[JsonObject])
+    jobs_deleted_by_others: list[str] = field(default_factory=list[str])
+    status_writes: list[JsonObject] = field(default_factory=list[JsonObject])
+    writes: int = 0
+
+
+class SimulatedApiServer(FakeKubernetes):
+    """Objects, the changes that watches tell, and faults in between."""
+
+    def __init__(self, clock: SimulatedClock, dice: random.Random, faults: Faults) -> None:
+        super().__init__()
+        self.clock = clock
+        self.dice = dice
+        self.faults = faults
+        self.history = History()
+        self.feeds: list[list[Change]] = []
+        """What each operator's watches have not told it yet."""
+        self.asked_by_operator = False
+
+    def those(self, resource: Resource) -> list[JsonObject]:
+        """Return the objects of a kind, by name, as they are kept: to be looked at only."""
+        return [body for (plural, _, _), body in sorted(self.objects.items()) if plural == resource.plural]
+
+    def all(self, resource: Resource) -> list[JsonObject]:
+        return [copied(body) for body in self.those(resource)]
+
+    async def create(
+        self, resource: Resource, namespace: str, body: JsonObject, *, dry_run: bool = False
+    ) -> JsonObject:
+        if resource is EVENTS:
+            return body
+        self._before()
+        if dry_run:
+            return copied(body)
+        stamped = copied(body)
+        stamped["metadata"]["creationTimestamp"] = timestamp(self.clock.true_time())
+        created = await super().create(resource, namespace, stamped)
+        if resource is JOBS:
+            self.history.jobs_created.append(created)
+        self._after()
+        return created
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, operations: list[JsonObject]
+    ) -> JsonObject:
+        self._before()
+        written = await super().patch_status(resource, namespace, name, operations)
+        self.history.status_writes.append(copied(written))
+        self._after()
+        return written
+
+    async def merge(self, resource: Resource, namespace: str, name: str, body: JsonObject) -> JsonObject:
+        self._before()
+        merged = await super().merge(resource, namespace, name, body)
+        self._after()
+        return merged
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> None:
+        self._before()
+        body = self.objects.get((resource.plural, namespace, name))
+        if body is not None and body["metadata"]["uid"] == uid:
+            self.take_away(resource, namespace, name, grace_seconds)
+        self._after()
+
+    def take_away(self, resource: Resource, namespace: str, name: str, grace_seconds: int | None = None) -> None:
+        """Delete an object as anybody may: a Job with its pods, a pod with its grace period."""
+        if resource is PODS:
+            self._terminate(self.objects[resource.plural, namespace, name], grace_seconds)
+            return
+        job = self.remove(resource, namespace, name)
+        for pod in self.those(PODS):
+            if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]:
+                self._terminate(self.objects[PODS.plural, namespace, pod["metadata"]["name"]], grace_seconds)
+
+    def _terminate(self, pod: JsonObject, grace_seconds: int | None) -> None:
+        metadata = pod["metadata"]
+        ended = pod["status"]["phase"] in {"Succeeded", "Failed"}
+        if "nodeName" not in pod["spec"] or ended:
+            self.remove(PODS, metadata["namespace"], metadata["name"])
+            return
+        grace = 30 if grace_seconds is None else grace_seconds
+        moment = self.clock.true_time().timestamp() + grace
+        changed = copied(pod)
+        changed["metadata"] |= {
+            "deletionTimestamp": timestamp(self.clock.true_time().fromtimestamp(moment, tz=self.clock.now().tzinfo)),
+            "deletionGracePeriodSeconds": grace,
+        }
+        self._store(PODS, changed, "MODIFIED")
+
+    def set_status(self, resource: Resource, body: JsonObject) -> None:
+        """Write an object as a controller or the kubelet does."""
+        self._store(resource, copied(body), "MODIFIED")
+
+    def _before(self) -> None:
+        if not (self.asked_by_operator and self.faults.active):
+            return
+        if self.dice.random() < self.faults.crash:
+            raise Crash
+        if self.dice.random() < self.faults.error:
+            raise self.dice.choice((TOO_MANY_REQUESTS, INTERNAL_ERROR))
+
+    def _after(self) -> None:
+        """The request has taken effect; whether the operator learns of it is another question."""
+        self.history.writes += 1
+        if not (self.asked_by_operator and self.faults.active):
+            return
+        if self.dice.random() < self.faults.crash:
+            raise Crash
+        if self.dice.random() < self.faults.error:
+            raise TimeoutError
+
+    def _tell(self, resource: Resource, type_: str, body: JsonObject) -> None:
+        for feed in self.feeds:
+            feed.append(Change(resource, type_, copied(body)))

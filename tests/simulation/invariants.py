@@ -1,0 +1,149 @@
+"""What must hold after every transition, whatever has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
+from cairn.api.step import Retry, Step
+from cairn.runs.graph import dependencies_of
+from cairn.runs.naming import attempts_of
+from cairn.runs.step_plan import ACTIVE, ENDED, NOT_SUCCEEDED
+from tests.simulation.nodes import Attempt, Truth
+
+STOPPED = frozenset({"Cancelled", "RunTimedOut", "FailurePolicy", "DeadlineExceeded"})
+
+
+class Violation(AssertionError):  # noqa: N818 - it is not an error of the simulation
+    """An invariant does not hold."""
+
+
+def holds(condition: object, sentence: str) -> None:
+    """Raise unless the condition is true."""
+    if not condition:
+        raise Violation(sentence)
+
+
+class Invariants:
+    """Checks each write of the status against the one before, and against what really happened."""
+
+    def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth) -> None:
+        self._steps = {step.name: step for step in spec.steps}
+        self._spec = spec
+        self._limit = limit
+        self._truth = truth
+        self._last = PipelineRunStatus()
+        self._seen_running: set[Attempt] = set()
+        self._made: dict[str, bool] = {}
+        """By the names of Jobs that were made: whether somebody deleted them."""
+
+    @property
+    def status(self) -> PipelineRunStatus:
+        """The status as it was written last."""
+        return self._last
+
+    def written(self, run: JsonObject) -> None:
+        """Check a write of the run's status."""
+        new, old = PipelineRunStatus.model_validate(run["status"]), self._last
+        if old.completion_time is not None:
+            holds(_without_generation(new) == _without_generation(old), "a finished run has changed")
+        before = {step.name: step for step in old.steps}
+        for step in new.steps:
+            self._step(before.get(step.name) or StepStatus(name=step.name, state="Pending"), step, new, run)
+        self._finished(new, run)
+        self._last = new
+
+    def job_made(self, job: JsonObject) -> None:
+        """Check the making of a Job."""
+        name = job["metadata"]["name"]
+        states = {step.name: step for step in self._last.steps}
+        attempts = attempts_of(job["metadata"]["annotations"])
+        first, number = attempts[0]
+        state = states[first]
+        holds(state.attempts == number, f"{name} is made, but attempt {number} of {first} is not what is recorded")
+        holds(not self._made or name not in self._made or self._made[name], f"{name} is made twice")
+        holds(state.state not in ENDED, f"{name} is made after {first} has ended")
+        for dependency in dependencies_of(self._steps[first]):
+            holds(states[dependency].state == "Succeeded", f"{name} is made before {dependency} has succeeded")
+        self._made[name] = False
+
+    def job_deleted_by_somebody(self, name: str) -> None:
+        """Remember that another Job of that name may be made, if that it was there was not recorded yet."""
+        self._made[name] = not any(step.job_name == name for step in self._last.steps)
+
+    def ended(self, live_jobs: int) -> None:
+        """Check what is left when nothing moves any more."""
+        holds(self._last.completion_time is not None, "the run has not ended")
+        holds(live_jobs == 0, "Jobs are left that have not ended")
+
+    def _step(self, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
+        step, name = self._steps[new.name], new.name
+        if old.state in ENDED:
+            holds(new == old, f"{name} has ended and changed after that")
+        policy = step.retry or Retry()
+        holds(new.retries_used <= policy.limit, f"{name} is retried more often than its limit")
+        holds(new.disruptions <= policy.disruption_limit, f"{name} is disrupted more often than its limit")
+        taken_back = new.attempts == old.attempts - 1 and old.state == "Queued" and old.job_name is None
+        holds(new.attempts >= old.attempts or taken_back, f"attempts of {name} have become fewer")
+        if new.attempts > old.attempts:
+            self._begun(step, old, new, status, run)
+        if new.state != old.state or new.attempts != old.attempts:
+            self._as_it_happened(new)
+
+    def _begun(self, step: Step, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
+        """Check that an attempt may be made."""
+        name, spec, states = new.name, run["spec"], {item.name: item for item in status.steps}
+        made_before = new.job_name is not None
+        recorded = [item.number for item in new.previous_attempts or ()]
+        holds(recorded == list(range(1, new.attempts)), f"attempts of {name} have no record: {recorded}")
+        for dependency in dependencies_of(step):
+            holds(states[dependency].state == "Succeeded", f"{name} begins before {dependency} has succeeded")
+        if made_before:
+            return  # its turn has come in a pod that other steps share
+        holds(not spec.get("cancel"), f"{name} begins after the run was cancelled")
+        holds(not spec.get("suspend"), f"{name} begins while the run is suspended")
+        failed = any(item.state == "Failed" for item in status.steps)
+        holds(not failed or self._spec.failure_policy == "ContinueOnFailure", f"{name} begins against the policy")
+        active = sum(item.state in ACTIVE for item in status.steps)
+        holds(active <= self._limit, f"{active} steps are under way, more than {self._limit}")
+
+    def _as_it_happened(self, new: StepStatus) -> None:
+        attempt = (new.name, new.attempts)
+        if new.state == "Running":
+            self._seen_running.add(attempt)
+        code, disturbed = self._truth.exit_codes.get(attempt), attempt in self._truth.disturbed
+        if new.state == "Succeeded":
+            holds(code == 0, f"{attempt} has not succeeded")
+        if new.state in {"Failed", "Retrying"} and new.reason in {"ExitCode", "OOMKilled"}:
+            holds(code == new.exit_code, f"{attempt} ended with {code}, not with {new.exit_code}")
+        charged = [item for item in new.previous_attempts or () if item.charged]
+        for item in charged:
+            earlier = (new.name, item.number)
+            own = self._truth.exit_codes.get(earlier) in {3, 137}
+            waited = earlier not in self._seen_running or item.reason == "DeadlineExceeded"
+            holds(own or waited, f"the disruption of {earlier} is charged to the step")
+        if new.state == "Retrying":
+            uncharged = new.disruptions - sum(not item.charged for item in new.previous_attempts or ())
+            holds(disturbed or not uncharged, f"{attempt} counts as disrupted and was not")
+            lost = disturbed and attempt not in self._truth.exit_codes and new.reason != "DeadlineExceeded"
+            holds(uncharged or not lost or attempt not in self._seen_running, f"the disruption of {attempt} is charged")
+
+    def _finished(self, new: PipelineRunStatus, run: JsonObject) -> None:
+        states = [step.state for step in new.steps]
+        condition = next(item for item in new.conditions if item.type == "Succeeded")
+        if new.completion_time is None:
+            holds(condition.status == "Unknown", "a run that has not ended has a result")
+            return
+        holds(all(state in ENDED for state in states), "the run has ended before its steps")
+        if condition.status == "True":
+            holds(set(states) <= {"Succeeded"}, "the run has succeeded without its steps")
+        else:
+            holds(run["spec"].get("cancel") or set(states) & NOT_SUCCEEDED, "the run has failed without reason")
+        if run["spec"].get("cancel") and self._last.completion_time is None:
+            holds(condition.status == "False", "a cancelled run counts as completed")
+
+
+def _without_generation(status: PipelineRunStatus) -> Mapping[str, object]:
+    return status.model_dump(exclude={"observed_generation"})
