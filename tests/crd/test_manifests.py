@@ -88,14 +88,14 @@ def test_every_rule_has_a_manifest_that_it_refuses() -> None:
     assert untested == set()
 
 
-def test_every_field_of_a_run_but_suspend_is_immutable() -> None:
+def test_every_field_of_a_run_but_suspend_and_its_time_to_live_is_immutable() -> None:
     run = next(crd for crd in crds() if crd["spec"]["names"]["kind"] == "PipelineRun")
     schema = spec_schema(run)
     immutable = {
         rule["fieldPath"].removeprefix(".") for rule in schema["x-kubernetes-validations"] if "oldSelf" in rule["rule"]
     }
 
-    assert set(schema["properties"]) - immutable == {"suspend"}
+    assert set(schema["properties"]) - immutable == {"suspend", "ttlSecondsAfterFinished"}
 
 
 def for_the_models(message: str) -> bool:

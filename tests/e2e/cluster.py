@@ -90,8 +90,10 @@ class Cluster:
         )
 
     def delete(self, kind: str, name: str, *, grace_period: int | None = None) -> None:
-        """Delete an object; one that is gone is no error."""
-        options = {} if grace_period is None else {"grace_period_seconds": grace_period}
+        """Delete an object, and what it owns, as kubectl does; one that is gone is no error."""
+        options: Body = {"propagation_policy": "Background"}
+        if grace_period is not None:
+            options["grace_period_seconds"] = grace_period
         try:
             self._kind(kind).delete(name=name, namespace=self.namespace, **options)
         except NotFoundError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster
-from manifests import component, s3, secret, stack
+from manifests import WORKLOADS, component, s3, secret, stack
 from s3 import S3Server, s3_server
 
 LAST = ("test_permissions.py", "test_uninstall.py")
@@ -75,9 +75,11 @@ def shared_stacks(cluster: Cluster, s3_service: S3Server, shared_bucket: str) ->
 def _with_stacks(namespace: Cluster, s3_service: S3Server, bucket: str) -> Cluster:
     namespace.apply(secret("s3-credentials", **s3_service.credentials))
     namespace.apply(component("bucket", s3(bucket, s3_service.endpoint)))
-    for orchestrator in ("kubernetes", "local"):
-        namespace.apply(component(orchestrator, {"orchestrator": {orchestrator: {}}}))
+    namespace.apply(component("kubernetes", {"orchestrator": {"kubernetes": {}}}))
+    namespace.apply(component("pods", {"orchestrator": {"kubernetes": {"workload": "Pod"}}}))
+    namespace.apply(component("local", {"orchestrator": {"local": {}}}))
+    for orchestrator in WORKLOADS:
         namespace.apply(stack(orchestrator, orchestrator=orchestrator, store="bucket"))
-    for orchestrator in ("kubernetes", "local"):
+    for orchestrator in WORKLOADS:
         namespace.wait_condition("Stack", orchestrator, "Ready", status="True", timeout=30)
     return namespace

@@ -10,6 +10,8 @@ Body = dict[str, Any]
 
 API_VERSION = "cairn.dev/v1alpha1"
 ORCHESTRATORS = ("kubernetes", "local")
+WORKLOADS = ("kubernetes", "pods", "local")
+"""The orchestrators, `kubernetes` with each of its workloads; there is a stack of each name."""
 HOLD = """
 import os, time
 while not os.path.exists('/tmp/go'):

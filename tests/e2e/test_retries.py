@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster import Body, Cluster, condition, results, states, step
-from manifests import HOLD, ORCHESTRATORS, python, run
+from manifests import HOLD, WORKLOADS, python, run
 
 FAILS_TWICE = "import os\nassert int(os.environ['CAIRN_ATTEMPT']) > 2, 'not yet'"
 SLEEPS_AT_FIRST = f"import os\nif os.environ['CAIRN_ATTEMPT'] == '1':\n{HOLD.replace(chr(10), chr(10) + '    ')}"
@@ -24,7 +24,7 @@ RETRIED: list[Body] = [
 ]
 
 
-@pytest.fixture(scope="module", params=ORCHESTRATORS)
+@pytest.fixture(scope="module", params=WORKLOADS)
 def orchestrator(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -32,7 +32,7 @@ def orchestrator(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster) -> Cluster:
     """All runs of this module, started together."""
-    for on in ORCHESTRATORS:
+    for on in WORKLOADS:
         shared_stacks.create(run(f"retried-{on}", RETRIED, on=on))
         for what in ("pod", "job"):
             shared_stacks.create(run(f"{what}-deleted-{on}", [python("sleeps", SLEEPS_AT_FIRST)], on=on))
@@ -92,7 +92,7 @@ def test_a_step_whose_pod_is_taken_away_is_made_again_without_being_charged(
     name = f"{what}-deleted-{orchestrator}"
     running = runs.wait("PipelineRun", name, lambda body: states(body).get("sleeps") == "Running", timeout=300)
     taken = step(running, "sleeps")
-    if what == "pod":
+    if what == "pod" or orchestrator == "pods":
         runs.delete("Pod", taken["podName"], grace_period=1)
     else:
         runs.delete("Job", taken["jobName"])
@@ -102,4 +102,6 @@ def test_a_step_whose_pod_is_taken_away_is_made_again_without_being_charged(
     again = step(ended, "sleeps")
     assert (again["state"], again["attempts"], again["retriesUsed"], again["disruptions"]) == ("Succeeded", 2, 0, 1)
     record = again["previousAttempts"][0]
-    assert (record["reason"], record["charged"]) == ("PodDeleted" if what == "pod" else "JobDeleted", False)
+    reason = "PodDeleted" if what == "pod" or orchestrator == "pods" else "JobDeleted"
+    assert (record["reason"], record["charged"]) == (reason, False)
+    runs.wait_gone("Pod", taken["podName"], timeout=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 from cairn.api.base import JsonObject
@@ -24,6 +25,17 @@ def copied(value: Any) -> Any:
     if isinstance(value, list):
         return [copied(item) for item in cast(list[Any], value)]
     return value
+
+
+def status_of_new_pod(spec: JsonObject) -> JsonObject:
+    """Return the status of a pod that no scheduler has seen."""
+    kinds = (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses"))
+    waiting = {"waiting": {"reason": "PodInitializing"}}
+    containers = {
+        field_name: [{"name": item["name"], "state": waiting} for item in spec.get(kind, ())]
+        for kind, field_name in kinds
+    }
+    return {"phase": "Pending", "conditions": [], **containers}
 
 
 class Crash(BaseException):
@@ -52,8 +64,9 @@ class Change:
 class History:
     """What really happened, for the invariants."""
 
-    jobs_created: list[JsonObject] = field(default_factory=list[JsonObject])
-    jobs_deleted_by_others: list[str] = field(default_factory=list[str])
+    made: list[JsonObject] = field(default_factory=list[JsonObject])
+    """Jobs, and pods without one."""
+    deleted_by_others: list[str] = field(default_factory=list[str])
     status_writes: list[JsonObject] = field(default_factory=list[JsonObject])
     writes: int = 0
 
@@ -88,9 +101,11 @@ class SimulatedApiServer(FakeKubernetes):
             return copied(body)
         stamped = copied(body)
         stamped["metadata"]["creationTimestamp"] = timestamp(self.clock.true_time())
+        if resource is PODS:
+            stamped["status"] = status_of_new_pod(stamped["spec"])
         created = await super().create(resource, namespace, stamped)
-        if resource is JOBS:
-            self.history.jobs_created.append(created)
+        if resource in {JOBS, PODS}:
+            self.history.made.append(created)
         self._after()
         return created
 
@@ -118,6 +133,12 @@ class SimulatedApiServer(FakeKubernetes):
             self.take_away(resource, namespace, name, grace_seconds)
         self._after()
 
+    async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
+        self._before()
+        for body in self.all(resource):
+            self.take_away(resource, namespace, body["metadata"]["name"])
+        self._after()
+
     def take_away(self, resource: Resource, namespace: str, name: str, grace_seconds: int | None = None) -> None:
         """Delete an object as anybody may: a Job with its pods, a pod with its grace period."""
         if resource is PODS:
@@ -130,17 +151,14 @@ class SimulatedApiServer(FakeKubernetes):
 
     def _terminate(self, pod: JsonObject, grace_seconds: int | None) -> None:
         metadata = pod["metadata"]
-        ended = pod["status"]["phase"] in {"Succeeded", "Failed"}
-        if "nodeName" not in pod["spec"] or ended:
+        ended = pod["status"]["phase"] in {"Succeeded", "Failed"} or "nodeName" not in pod["spec"]
+        if ended and not metadata.get("finalizers"):
             self.remove(PODS, metadata["namespace"], metadata["name"])
             return
-        grace = 30 if grace_seconds is None else grace_seconds
-        moment = self.clock.true_time().timestamp() + grace
+        grace = 0 if ended else 30 if grace_seconds is None else grace_seconds
+        moment = self.clock.true_time() + timedelta(seconds=grace)
         changed = copied(pod)
-        changed["metadata"] |= {
-            "deletionTimestamp": timestamp(self.clock.true_time().fromtimestamp(moment, tz=self.clock.now().tzinfo)),
-            "deletionGracePeriodSeconds": grace,
-        }
+        changed["metadata"] |= {"deletionTimestamp": timestamp(moment), "deletionGracePeriodSeconds": grace}
         self._store(PODS, changed, "MODIFIED")
 
     def set_status(self, resource: Resource, body: JsonObject) -> None:

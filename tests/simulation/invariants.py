@@ -37,7 +37,7 @@ class Invariants:
         self._last = PipelineRunStatus()
         self._seen_running: set[Attempt] = set()
         self._made: dict[str, bool] = {}
-        """By the names of Jobs that were made: whether somebody deleted them."""
+        """By the names of Jobs and pods that were made: whether somebody deleted them."""
 
     @property
     def status(self) -> PipelineRunStatus:
@@ -55,11 +55,11 @@ class Invariants:
         self._finished(new, run)
         self._last = new
 
-    def job_made(self, job: JsonObject) -> None:
-        """Check the making of a Job."""
-        name = job["metadata"]["name"]
+    def workload_made(self, workload: JsonObject) -> None:
+        """Check the making of a Job, or of a pod without one."""
+        name = workload["metadata"]["name"]
         states = {step.name: step for step in self._last.steps}
-        attempts = attempts_of(job["metadata"]["annotations"])
+        attempts = attempts_of(workload["metadata"]["annotations"])
         first, number = attempts[0]
         state = states[first]
         holds(state.attempts == number, f"{name} is made, but attempt {number} of {first} is not what is recorded")
@@ -69,14 +69,14 @@ class Invariants:
             holds(states[dependency].state == "Succeeded", f"{name} is made before {dependency} has succeeded")
         self._made[name] = False
 
-    def job_deleted_by_somebody(self, name: str) -> None:
-        """Remember that another Job of that name may be made, if that it was there was not recorded yet."""
-        self._made[name] = not any(step.job_name == name for step in self._last.steps)
+    def deleted_by_somebody(self, name: str) -> None:
+        """Remember that another one of that name may be made, if that it was there was not recorded yet."""
+        self._made[name] = not any(name in {step.job_name, step.pod_name} for step in self._last.steps)
 
-    def ended(self, live_jobs: int) -> None:
+    def ended(self, live: int) -> None:
         """Check what is left when nothing moves any more."""
         holds(self._last.completion_time is not None, "the run has not ended")
-        holds(live_jobs == 0, "Jobs are left that have not ended")
+        holds(live == 0, "Jobs or pods are left that have not ended, or cannot go")
 
     def _step(self, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
         step, name = self._steps[new.name], new.name
@@ -113,21 +113,21 @@ class Invariants:
         attempt = (new.name, new.attempts)
         if new.state == "Running":
             self._seen_running.add(attempt)
-        code, disturbed = self._truth.exit_codes.get(attempt), attempt in self._truth.disturbed
+        codes, disturbed = self._truth.exit_codes[attempt], attempt in self._truth.disturbed
         if new.state == "Succeeded":
-            holds(code == 0, f"{attempt} has not succeeded")
+            holds(0 in codes, f"{attempt} has not succeeded")
         if new.state in {"Failed", "Retrying"} and new.reason in {"ExitCode", "OOMKilled"}:
-            holds(code == new.exit_code, f"{attempt} ended with {code}, not with {new.exit_code}")
+            holds(new.exit_code in codes, f"{attempt} ended with {codes}, not with {new.exit_code}")
         charged = [item for item in new.previous_attempts or () if item.charged]
         for item in charged:
             earlier = (new.name, item.number)
-            own = self._truth.exit_codes.get(earlier) in {3, 137}
+            own = self._truth.exit_codes[earlier] & {3, 137}
             waited = earlier not in self._seen_running or item.reason == "DeadlineExceeded"
             holds(own or waited, f"the disruption of {earlier} is charged to the step")
         if new.state == "Retrying":
             uncharged = new.disruptions - sum(not item.charged for item in new.previous_attempts or ())
             holds(disturbed or not uncharged, f"{attempt} counts as disrupted and was not")
-            lost = disturbed and attempt not in self._truth.exit_codes and new.reason != "DeadlineExceeded"
+            lost = disturbed and not codes and new.reason != "DeadlineExceeded"
             holds(uncharged or not lost or attempt not in self._seen_running, f"the disruption of {attempt} is charged")
 
     def _finished(self, new: PipelineRunStatus, run: JsonObject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,7 +11,7 @@ from cairn.api.base import JsonObject
 from cairn.api.time import parse, timestamp
 from cairn.clients.kubernetes import JOBS, PODS
 from cairn.runs.naming import attempts_of
-from tests.simulation.api_server import SimulatedApiServer, copied
+from tests.simulation.api_server import SimulatedApiServer, copied, status_of_new_pod
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.scenario import Behaviour, Scenario
 
@@ -22,7 +23,8 @@ class Truth:
     """What became of each attempt, as its node knows it."""
 
     started: set[Attempt] = field(default_factory=set[Attempt])
-    exit_codes: dict[Attempt, int] = field(default_factory=dict[Attempt, int])
+    exit_codes: dict[Attempt, set[int]] = field(default_factory=lambda: defaultdict(set[int]))
+    """More than one where its turn in a pod that steps share had come and was never seen, before that pod was deleted."""
     disturbed: set[Attempt] = field(default_factory=set[Attempt])
     """Evicted, deleted, lost or stopped: however their containers ended."""
 
@@ -63,10 +65,10 @@ class Nodes:
             self._end_pod(pod, "Evicted", "The node was low on resource: memory.", 137)
         elif drawn < scenario.evictions + scenario.deletions:
             self._disturbed(pod)
-            job = pod["metadata"]["ownerReferences"][0]["name"]
-            if self.dice.random() < 0.5 and (JOBS.plural, namespace, job) in self.server.objects:
-                self.server.history.jobs_deleted_by_others.append(job)
-                self.server.take_away(JOBS, namespace, job)
+            owner = pod["metadata"]["ownerReferences"][0]["name"]
+            if self.dice.random() < 0.5 and (JOBS.plural, namespace, owner) in self.server.objects:
+                self.server.history.deleted_by_others.append(owner)
+                self.server.take_away(JOBS, namespace, owner)
             else:
                 self.server.take_away(PODS, namespace, name)
         elif drawn < scenario.evictions + scenario.deletions + scenario.lost_nodes and "nodeName" in pod["spec"]:
@@ -105,16 +107,6 @@ class Nodes:
     def _new_pod(self, job: JsonObject) -> JsonObject:
         template = job["spec"]["template"]
         metadata = job["metadata"]
-        containers = {
-            field_name: [
-                {"name": item["name"], "state": {"waiting": {"reason": "PodInitializing"}}}
-                for item in template["spec"].get(spec_name, ())
-            ]
-            for spec_name, field_name in (
-                ("initContainers", "initContainerStatuses"),
-                ("containers", "containerStatuses"),
-            )
-        }
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -127,7 +119,7 @@ class Nodes:
                 "ownerReferences": [{"kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}],
             },
             "spec": copied(template["spec"]),
-            "status": {"phase": "Pending", "conditions": [], **containers},
+            "status": status_of_new_pod(template["spec"]),
         }
 
     def _run(self, pod: JsonObject) -> None:
@@ -135,9 +127,10 @@ class Nodes:
         metadata = pod["metadata"]
         if metadata["uid"] in self.lost:
             if self.dice.random() < 0.05:
-                self.server.remove(PODS, metadata["namespace"], metadata["name"])  # the node is back
+                self.lost.discard(metadata["uid"])  # the node is back
+                self._end_pod(pod, None, None, 137)
         elif pod["status"]["phase"] in {"Succeeded", "Failed"}:
-            if "deletionTimestamp" in metadata:
+            if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
                 self.server.remove(PODS, metadata["namespace"], metadata["name"])
         elif "deletionTimestamp" in metadata:
             if not self.scenario.ignores_sigterm or self.clock.true_time() >= parse(metadata["deletionTimestamp"]):
@@ -205,7 +198,7 @@ class Nodes:
         started = container["state"]["running"]["startedAt"]
         ended = {"startedAt": started, "finishedAt": timestamp(self.clock.true_time())}
         container["state"] = {"terminated": {"exitCode": code, "reason": reason, "message": "", **ended}}
-        self.truth.exit_codes[attempt] = code
+        self.truth.exit_codes[attempt].add(code)
         self._ends.pop((pod["metadata"]["uid"], container["name"]), None)
 
     def _disturbed(self, pod: JsonObject) -> None:

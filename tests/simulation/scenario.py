@@ -13,6 +13,8 @@ from tests.simulation.api_server import Faults
 from tests.unit.builders import run_spec, step
 
 MOST_STEPS = 6
+ORCHESTRATORS = ("jobs", "pods", "laptop")
+"""A Job for each step, a pod for each, and one pod for all of them."""
 
 
 class Behaviour(Enum):
@@ -68,7 +70,7 @@ def scenario(seed: int) -> Scenario:
     return Scenario(
         seed=seed,
         spec=spec,
-        orchestrator=dice.choice(("kubernetes", "kubernetes", "local")),
+        orchestrator=dice.choice(ORCHESTRATORS),
         faults=Faults() if calm else Faults(crash=dice.choice((0, 0.02, 0.1)), error=dice.choice((0, 0.05, 0.2))),
         operators=2 if not calm and dice.random() < 0.1 else 1,
         cancel_after=dice.randrange(60) if dice.random() < 0.25 else None,

@@ -13,8 +13,8 @@ import random
 from collections.abc import Callable
 
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, STACK_COMPONENTS, STACKS
-from cairn.runs.observation import has_ended
+from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS
+from cairn.runs.observation import has_ended, pod_has_ended
 from tests.simulation.api_server import SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.invariants import Invariants
@@ -26,6 +26,7 @@ from tests.unit.builders import (
     JOBS_SPEC,
     LAPTOP_SPEC,
     NAMESPACE,
+    PODS_SPEC,
     RUN,
     component_body,
     run_body,
@@ -50,10 +51,10 @@ class Simulation:
         self._clock = SimulatedClock()
         self._server = SimulatedApiServer(self._clock, self._dice, self.scenario.faults)
         self._nodes = Nodes(self._server, self._clock, self._dice, self.scenario)
-        limit = 1 if self.scenario.orchestrator == "local" else 50
+        limit = 1 if self.scenario.orchestrator == "laptop" else 50
         spec = self.scenario.spec
         self._invariants = Invariants(spec, min(limit, spec.max_parallel_steps or limit), self._nodes.truth)
-        self._told_writes = self._told_jobs = self._told_deletions = 0
+        self._told_writes = self._told_made = self._told_deletions = 0
 
     async def run(self) -> None:
         """Simulate until nothing moves any more; raises Violation."""
@@ -71,16 +72,15 @@ class Simulation:
                 break
             await self._act(operators)
             self._check()
-        self._invariants.ended(len(self._live_jobs()))
+        self._invariants.ended(len(self._live()))
 
     def _prepare(self) -> None:
-        for name, spec in (("jobs", JOBS_SPEC), ("laptop", LAPTOP_SPEC), ("bucket", BUCKET_SPEC)):
+        orchestrators = {"jobs": JOBS_SPEC, "pods": PODS_SPEC, "laptop": LAPTOP_SPEC}
+        for name, spec in {**orchestrators, "bucket": BUCKET_SPEC}.items():
             self._server.add(STACK_COMPONENTS, component_body(name, spec, ready=True))
-        self._server.add(STACKS, stack_body("production"))
-        self._server.add(STACKS, stack_body("one-pod", orchestrator="laptop"))
-        stack = "one-pod" if self.scenario.orchestrator == "local" else "production"
+        self._server.add(STACKS, stack_body("production", orchestrator=self.scenario.orchestrator))
         body = run_body(self.scenario.spec)
-        body["spec"]["stackRef"] = {"name": stack}
+        body["spec"]["stackRef"] = {"name": "production"}
         self._server.add(PIPELINE_RUNS, body)
 
     def _ask_for_changes(self, turn: int) -> None:
@@ -100,10 +100,10 @@ class Simulation:
 
     def _disturb(self, operators: list[OperatorProcess]) -> None:
         self._nodes.disturb()
-        for name in self._server.history.jobs_deleted_by_others[self._told_deletions :]:
-            self._tell(f"somebody deletes Job {name}")
-            self._invariants.job_deleted_by_somebody(name)
-        self._told_deletions = len(self._server.history.jobs_deleted_by_others)
+        for name in self._server.history.deleted_by_others[self._told_deletions :]:
+            self._tell(f"somebody deletes {name}")
+            self._invariants.deleted_by_somebody(name)
+        self._told_deletions = len(self._server.history.deleted_by_others)
         for operator in operators:
             if self._dice.random() < self.scenario.gaps:
                 operator.lose_watches()
@@ -149,10 +149,14 @@ class Simulation:
         self._clock.offset = 0
         if self._invariants.status.completion_time is None:
             return True
-        return bool(self._live_jobs()) or any(operator.due is not None or operator.behind for operator in operators)
+        return bool(self._live()) or any(operator.due is not None or operator.behind for operator in operators)
 
-    def _live_jobs(self) -> list[JsonObject]:
-        return [job for job in self._server.those(JOBS) if not has_ended(job)]
+    def _live(self) -> list[JsonObject]:
+        """Return the Jobs that have not ended, and the pods that nobody would let go."""
+        jobs = [job for job in self._server.those(JOBS) if not has_ended(job)]
+        pods = [pod for pod in self._server.those(PODS) if pod["metadata"]["uid"] not in self._nodes.lost]
+        bare = [pod for pod in pods if pod["metadata"].get("finalizers")]
+        return jobs + [pod for pod in bare if not pod_has_ended(pod) or "deletionTimestamp" in pod["metadata"]]
 
     def _check(self) -> None:
         history = self._server.history
@@ -160,10 +164,10 @@ class Simulation:
             self._tell(_line(run))
             self._invariants.written(run)
         self._told_writes = len(history.status_writes)
-        for job in history.jobs_created[self._told_jobs :]:
-            self._tell(f"Job {job['metadata']['name']} is made")
-            self._invariants.job_made(job)
-        self._told_jobs = len(history.jobs_created)
+        for workload in history.made[self._told_made :]:
+            self._tell(f"{workload['kind']} {workload['metadata']['name']} is made")
+            self._invariants.workload_made(workload)
+        self._told_made = len(history.made)
 
 
 def simulate(seed: int, tell: Tell = lambda _: None) -> None:

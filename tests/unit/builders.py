@@ -210,6 +210,7 @@ def stack_body(name: str, *, orchestrator: str = "jobs", store: str = "bucket", 
 
 
 JOBS_SPEC: JsonObject = {"orchestrator": {"kubernetes": {}}}
+PODS_SPEC: JsonObject = {"orchestrator": {"kubernetes": {"workload": "Pod"}}}
 LAPTOP_SPEC: JsonObject = {"orchestrator": {"local": {}}}
 BUCKET_SPEC: JsonObject = {
     "artifactStore": {"s3": {"bucket": "ml-artifacts", "credentialsSecretRef": {"name": "s3-credentials"}}}

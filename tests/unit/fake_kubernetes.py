@@ -153,6 +153,12 @@ class FakeKubernetes(Kubernetes):
         if body is not None and uid == body["metadata"]["uid"]:
             self.remove(resource, namespace, name)
 
+    async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
+        self._ask("deletecollection", resource, {"selector": selector})
+        for body in self.all(resource):
+            if body["metadata"]["namespace"] == namespace and _selected(selector, body):
+                self.remove(resource, namespace, body["metadata"]["name"])
+
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         self._ask("log", PODS, {})
         if (pod, container) not in self.logs:

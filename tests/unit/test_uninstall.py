@@ -53,10 +53,11 @@ class FakeKubernetes(Kubernetes):
     async def list(
         self, resource: Resource, namespace: str | None, *, selector: str = "", fields: str = "", accept: str = JSON
     ) -> tuple[list[JsonObject], str]:
-        if resource is PODS:
-            assert (namespace, selector) == (OPERATOR.namespace, OPERATOR.pods)
+        if selector == OPERATOR.pods:
+            assert (resource, namespace) == (PODS, OPERATOR.namespace)
             left = self.pods.pop(0) if len(self.pods) > 1 else self.pods[0]
             return [{}] * left, "1"
+        assert selector == ("app.kubernetes.io/managed-by=cairn" if resource is PODS else "")
         self.accepts.add(accept)
         if resource in self.absent:
             raise NotFoundError(404, "NotFound", "the server could not find the requested resource")

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.labels import MANAGED_BY, MANAGED_BY_CAIRN
 from cairn.clients.kubernetes import (
     METADATA_LIST_ONLY,
     PIPELINE_RUNS,
@@ -29,7 +30,7 @@ from cairn.clients.kubernetes import (
     Resource,
 )
 
-KINDS = (STACK_COMPONENTS, STACKS, PIPELINE_RUNS)
+KINDS = (STACK_COMPONENTS, STACKS, PIPELINE_RUNS, PODS)
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 
 STOP_SECONDS = 60
@@ -119,7 +120,8 @@ async def release(kubernetes: Kubernetes, namespaces: Sequence[str | None], *, p
 async def _held(kubernetes: Kubernetes, resource: Resource, namespace: str | None) -> list[JsonObject]:
     """Return the metadata of the objects with the finalizer; none where the CRD or the namespace is gone."""
     try:
-        items, _ = await kubernetes.list(resource, namespace, accept=METADATA_LIST_ONLY)
+        selector = f"{MANAGED_BY}={MANAGED_BY_CAIRN}" if resource is PODS else ""
+        items, _ = await kubernetes.list(resource, namespace, selector=selector, accept=METADATA_LIST_ONLY)
     except NotFoundError:
         return []
     except ForbiddenError as error:

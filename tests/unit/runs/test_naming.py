@@ -20,28 +20,28 @@ attempts = st.integers(1, 12)
 
 
 def test_a_job_is_named_after_run_step_and_attempt():
-    assert naming.job_name("wine-1", "train", 2) == "wine-1-train-2"
+    assert naming.workload_name("wine-1", "train", 2) == "wine-1-train-2"
 
 
 @given(run_names, label_names, attempts)
 def test_a_job_s_name_is_a_dns_label_whatever_the_run_is_called(run: str, step: str, attempt: int):
-    assert DNS_LABEL.fullmatch(naming.job_name(run, step, attempt))
+    assert DNS_LABEL.fullmatch(naming.workload_name(run, step, attempt))
 
 
 @given(st.tuples(short_names, short_names, attempts), st.tuples(short_names, short_names, attempts))
 def test_two_attempts_of_a_namespace_never_share_a_job_s_name(one: tuple[str, str, int], other: tuple[str, str, int]):
     assume(one != other and "." not in one[1] and "." not in other[1])
 
-    assert naming.job_name(*one) != naming.job_name(*other)
+    assert naming.workload_name(*one) != naming.workload_name(*other)
 
 
 def test_runs_whose_names_begin_alike_do_not_share_a_job_s_name():
-    assert naming.job_name("nightly", "train-eval", 1) != naming.job_name("nightly-train", "eval", 1)
-    assert naming.job_name("wine.1", "train", 1) != naming.job_name("wine-1", "train", 1)
+    assert naming.workload_name("nightly", "train-eval", 1) != naming.workload_name("nightly-train", "eval", 1)
+    assert naming.workload_name("wine.1", "train", 1) != naming.workload_name("wine-1", "train", 1)
 
 
 def test_long_names_that_differ_at_their_end_stay_different():
-    assert naming.job_name("r" * 250 + "1", "train", 1) != naming.job_name("r" * 250 + "2", "train", 1)
+    assert naming.workload_name("r" * 250 + "1", "train", 1) != naming.workload_name("r" * 250 + "2", "train", 1)
 
 
 def test_the_labels_of_a_step_s_own_pod_name_step_and_attempt():

@@ -27,12 +27,14 @@ def one_pod(spec: PipelineRunSpec) -> OnePodForAll:
     return OnePodForAll({one.name: pod_settings(step_template(context, one)) for one in spec.steps})
 
 
-def candidates(*, unmade: str = "", live_jobs: int = 0, seconds: float = 0, **by_step: str | StepStatus) -> Candidates:
+def candidates(
+    *, unmade: str = "", live_workloads: int = 0, seconds: float = 0, **by_step: str | StepStatus
+) -> Candidates:
     """Return steps in these states; `unmade` are those, each a letter, whose attempt is recorded but not made."""
     all_states = {
         name: states(**{name: state})[name] if isinstance(state, str) else state for name, state in by_step.items()
     }
-    return Candidates(all_states, frozenset(unmade), live_jobs, after(seconds))
+    return Candidates(all_states, frozenset(unmade), live_workloads, after(seconds))
 
 
 def retrying(name: str, next_attempt: str | None = LATER) -> StepStatus:
@@ -158,7 +160,7 @@ class TestOnePodForAll:
     def test_the_next_pod_waits_until_the_last_one_s_job_has_ended(self):
         spec = run_spec(step("a"), step("b"))
 
-        assert one_pod(spec).launches(spec, candidates(live_jobs=1, a="Failed", b="Pending")) == []
+        assert one_pod(spec).launches(spec, candidates(live_workloads=1, a="Failed", b="Pending")) == []
 
     def test_what_was_decided_upon_comes_first_since_the_job_has_its_name(self):
         spec = run_spec(step("a"), step("b"), step("c", dependsOn=["b"]))

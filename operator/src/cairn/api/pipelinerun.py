@@ -94,6 +94,11 @@ class PipelineRunSpec(Model):
         description="Ends the run. Graceful: running steps get the grace period of their pods, what they have published and "
         "their logs are kept. Immediate: their pods are deleted, and the run has ended at once.",
     )
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
+        default=None,
+        description="How long after its end the run is deleted, and its Jobs with it; its artifacts stay. Left out, the "
+        "stack's history limits decide. It can be changed at any time.",
+    )
     source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
     pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=500)] = Field(

@@ -16,6 +16,8 @@ DEFAULT_STACK_ANNOTATION = f"{GROUP}/default-stack"
 BUILT_IN_STACK = "default"
 """The stack of a run without a `stackRef` where no Stack is the default: local orchestrator, local artifact store."""
 
+KEEP_JOBS_SECONDS = 3600
+
 
 class StackSpec(Model):
     """Which component the stack uses for what."""
@@ -35,6 +37,20 @@ class StackSpec(Model):
         default=None,
         description="Environment variables of every step that runs on this stack.",
         json_schema_extra=list_map("name"),
+    )
+    keep_jobs_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = Field(
+        default=KEEP_JOBS_SECONDS,
+        description="How long the Jobs and pods of a run stay after its end, so that their logs can be read. After that they "
+        "are deleted; the run, its artifacts and its status stay.",
+    )
+    successful_runs_history_limit: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None,
+        description="How many runs of each pipeline that succeeded on this stack are kept; older ones are deleted. Left out, "
+        "all.",
+    )
+    failed_runs_history_limit: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None,
+        description="How many runs of each pipeline that ended otherwise on this stack are kept. Left out, all.",
     )
     description: str | None = Field(default=None, description="What the stack is for.", max_length=1024)
 

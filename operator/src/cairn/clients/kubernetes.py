@@ -189,6 +189,14 @@ class Kubernetes:
         with suppress(NotFoundError, ConflictError):
             await self._json("DELETE", resource.path(namespace, name), resource, body=options, verb="delete")
 
+    async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
+        """Delete the objects with these labels, and in the background what they own."""
+        options = {"propagationPolicy": "Background"}
+        query = {"labelSelector": selector}
+        await self._json(
+            "DELETE", resource.path(namespace), resource, query=query, body=options, verb="deletecollection"
+        )
+
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         """Return the last lines of a container's log, and of these the last `limit` bytes."""
         query = {"container": container, "tailLines": str(lines)}

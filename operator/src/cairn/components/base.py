@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from cairn.api.base import JsonObject, Model
 from cairn.api.pod_template import PodTemplate
@@ -70,6 +70,9 @@ class Flavor(ABC, Generic[Config]):
         """
 
 
+Workload = Literal["Job", "Pod"]
+
+
 class Orchestrator(Flavor[Config]):
     """Runs the steps."""
 
@@ -84,6 +87,11 @@ class Orchestrator(Flavor[Config]):
     @abstractmethod
     def max_parallel_steps(self) -> int | None:
         """How many steps of one run may have a pod of their own at once; None where they share one pod, one after another."""
+
+    @property
+    def workload(self) -> Workload:
+        """What an attempt of a step is made as."""
+        return "Job"
 
     @property
     def workspace_size(self) -> str | None:

@@ -20,6 +20,7 @@ from cairn.runs import naming
 from cairn.runs.needed import needed_of_job, needed_of_pod
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
+from cairn.runs.retention import KEPT_OF_SPEC
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
 
@@ -142,6 +143,8 @@ class Operator:
         if spec_changed:
             for component in self._touched(namespace, name, old, body):
                 self.components.wake((namespace, component))
+            for run in self.cluster.runs.indexed(namespace, name):
+                self.runs.wake(key_of(run))
         if spec_changed or (old or {}).get("metadata", {}).get("annotations") != body["metadata"].get("annotations"):
             for other in self.cluster.stacks.in_namespace(namespace):
                 self.stacks.wake(key_of(other))
@@ -222,7 +225,7 @@ def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
     body["metadata"].pop("managedFields", None)
     (body["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)  # the whole object once more
     if (body.get("status") or {}).get("completionTime"):
-        body.pop("spec", None)  # of a run that has ended, nothing but the status is looked at again
+        body["spec"] = {field: body["spec"][field] for field in KEPT_OF_SPEC if field in body["spec"]}
     store.put(body)
 
 

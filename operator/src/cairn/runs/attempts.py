@@ -11,15 +11,21 @@ import aiohttp
 from cairn.api.base import JsonObject
 from cairn.api.labels import shortened
 from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.api.pipelinerun_status import PipelineRunStatus
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError
+from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError, Resource
 from cairn.clients.store import Key, key_of
 from cairn.runs.admission import PodAdmission
-from cairn.runs.needed import needed_of_job
-from cairn.runs.observation import AttemptObservation, attempts_in, has_ended, observe_without_pod
+from cairn.runs.needed import needed_of_job, needed_of_pod
+from cairn.runs.observation import (
+    AttemptObservation,
+    attempts_in,
+    has_ended,
+    observe_without_pod,
+    pod_has_ended,
+)
 from cairn.runs.planner import Observed
 from cairn.runs.pod_observation import observe_pod
 from cairn.runs.step_plan import ACTIVE, is_over
@@ -69,42 +75,63 @@ class AttemptReader:
         """Return the attempts that are there, but those that are over and recorded as such."""
         steps = {step.name: step for step in spec.steps}
         recorded = {step.name: step for step in status.steps}
-        await self._look_for_vanished_jobs(body, status)
-        jobs = self._jobs_of(body)
-        pods = newest_by_job(self._cluster.pods.indexed(*run_index(body)))
+        await self._look_for_vanished(body, status)
+        pods = self._pods_of(body)
+        of_jobs = newest_by_job(pods)
         seen: list[AttemptObservation] = []
-        for job in jobs:
+        for job in self._jobs_of(body):
             attempts = attempts_in(job, steps)
-            settled = all(step.name in recorded and is_over(recorded[step.name], number) for step, number in attempts)
-            if settled and (has_ended(job) or job["metadata"].get("deletionTimestamp")):
-                continue
-            seen += await self._attempts(body, job, pods.get(job["metadata"]["uid"]), attempts)
+            if not (is_settled(attempts, recorded) and (has_ended(job) or is_being_deleted(job))):
+                seen += await self._of_job(body, job, of_jobs.get(job["metadata"]["uid"]), attempts)
+        for pod in pods:
+            attempts = attempts_in(pod, steps)
+            bare = owned_by(pod, body["metadata"]["uid"])
+            if bare and not (is_settled(attempts, recorded) and (pod_has_ended(pod) or is_being_deleted(pod))):
+                seen += await self._of_pod(body, None, pod, attempts)
         return Observed(recorded, seen, start_time=status.start_time)
 
     def _jobs_of(self, body: JsonObject) -> list[JsonObject]:
         uid = body["metadata"]["uid"]
         return [job for job in self._cluster.jobs.indexed(*run_index(body)) if owned_by(job, uid)]
 
-    async def _look_for_vanished_jobs(self, body: JsonObject, status: PipelineRunStatus) -> None:
-        """Ask for recorded Jobs that the watch has not told of: an attempt must not be judged by a watch that lags."""
-        namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
-        known = {job["metadata"]["name"] for job in self._jobs_of(body)}
-        for name in {step.job_name for step in status.steps if step.state in ACTIVE and step.job_name} - known:
-            try:
-                job = await self._cluster.kubernetes.get(JOBS, namespace, name)
-            except NotFoundError:
-                continue
-            if owned_by(job, uid):
-                self._cluster.jobs.put(needed_of_job(job))
+    def _pods_of(self, body: JsonObject) -> list[JsonObject]:
+        return self._cluster.pods.indexed(*run_index(body))
 
-    async def _attempts(
+    async def _look_for_vanished(self, body: JsonObject, status: PipelineRunStatus) -> None:
+        """Ask for what is recorded and the watch has not told of: an attempt must not be judged by a watch that lags."""
+        active = [step for step in status.steps if step.state in ACTIVE]
+        known_jobs = {job["metadata"]["name"] for job in self._jobs_of(body)}
+        for name in {step.job_name for step in active if step.job_name} - known_jobs:
+            job = await self._ask_for(JOBS, body, name)
+            if job is not None:
+                self._cluster.jobs.put(needed_of_job(job))
+        known_pods = {pod["metadata"]["name"] for pod in self._pods_of(body)}
+        for name in {step.pod_name for step in active if step.pod_name and not step.job_name} - known_pods:
+            pod = await self._ask_for(PODS, body, name)
+            if pod is not None:
+                self._cluster.pods.put(needed_of_pod(pod))
+
+    async def _ask_for(self, resource: Resource, body: JsonObject, name: str) -> JsonObject | None:
+        try:
+            found = await self._cluster.kubernetes.get(resource, body["metadata"]["namespace"], name)
+        except NotFoundError:
+            return None
+        return found if owned_by(found, body["metadata"]["uid"]) else None
+
+    async def _of_job(
         self, body: JsonObject, job: JsonObject, pod: JsonObject | None, attempts: Sequence[tuple[Step, int]]
     ) -> list[AttemptObservation]:
         if pod is None and has_ended(job):
             pod = await self._unseen_pod(job)
-        findings = self._findings.setdefault(key_of(body), _Findings())
         if pod is None:
+            findings = self._findings.setdefault(key_of(body), _Findings())
             return list(observe_without_pod(job, attempts, await self._hindrance(job, findings)))
+        return await self._of_pod(body, job, pod, attempts)
+
+    async def _of_pod(
+        self, body: JsonObject, job: JsonObject | None, pod: JsonObject, attempts: Sequence[tuple[Step, int]]
+    ) -> list[AttemptObservation]:
+        findings = self._findings.setdefault(key_of(body), _Findings())
         now = self._clock.now()
         seen = list(observe_pod(job, pod, attempts, _logs_of(pod, findings), now))
         while wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]:
@@ -158,9 +185,19 @@ class AttemptReader:
         return True
 
 
-def owned_by(job: JsonObject, uid: str) -> bool:
-    """Return whether a Job is that run's."""
-    return any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences", ()))
+def owned_by(workload: JsonObject, uid: str) -> bool:
+    """Return whether a Job, or a pod without one, is that run's."""
+    return any(owner["uid"] == uid for owner in workload["metadata"].get("ownerReferences", ()))
+
+
+def is_settled(attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]) -> bool:
+    """Return whether the status says of all these attempts that they are over."""
+    return all(step.name in recorded and is_over(recorded[step.name], number) for step, number in attempts)
+
+
+def is_being_deleted(workload: JsonObject) -> bool:
+    """Return whether somebody has asked for the deletion of a Job or pod."""
+    return "deletionTimestamp" in workload["metadata"]
 
 
 def run_index(body: JsonObject) -> tuple[str, str]:

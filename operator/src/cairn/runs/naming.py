@@ -30,8 +30,8 @@ class RunIdentity:
     pipeline: str
 
 
-def job_name(run: str, step: str, attempt: int) -> str:
-    """Return the name of an attempt's Job. It is at most 63 long, so that its pods can carry it as a label.
+def workload_name(run: str, step: str, attempt: int) -> str:
+    """Return the name of an attempt's Job, or of its pod where that has none: 63 characters at most, as a label's value.
 
     It is `<run>-<step>-<attempt>`, with a hash where that could be the name of another run's Job too: run `a`, step
     `b-c` and run `a-b`, step `c`.
@@ -55,6 +55,11 @@ def labels(run: RunIdentity, stack: str, attempts: Sequence[tuple[str, int]]) ->
         return common
     step, attempt = attempts[0]
     return {**common, STEP_LABEL: step, ATTEMPT_LABEL: str(attempt)}
+
+
+def selector_of_run(name: str) -> str:
+    """Return the label selector of a run's Jobs and pods."""
+    return f"{MANAGED_BY}={MANAGED_BY_CAIRN},{RUN_LABEL}={shortened(name)}"
 
 
 def attempts_text(attempts: Sequence[tuple[str, int]]) -> str:

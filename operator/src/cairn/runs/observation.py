@@ -14,6 +14,8 @@ from cairn.runs.graph import outputs_of, results_of
 
 JOB_DELETED = "JobDeleted"
 POD_DELETED = "PodDeleted"
+FAILED_CREATE = "FailedCreate"
+"""The pod cannot be made, such as for a quota."""
 
 
 class Phase(Enum):
@@ -54,8 +56,9 @@ class AttemptObservation:
     step: str
     number: int
     phase: Phase
-    job_name: str
-    job_uid: str
+    job_name: str | None = None
+    """None where its pod was made without a Job."""
+    job_uid: str | None = None
     pod_name: str | None = None
     pod_uid: str | None = None
     reason: str | None = None
@@ -79,10 +82,15 @@ class AttemptObservation:
     wants_log_of: str | None = None
     """Container whose log has to be read before the attempt can be judged: the kubelet has cut its message short."""
 
+    @property
+    def workload(self) -> str | None:
+        """Name of its Job, or of its pod where that was made without one."""
+        return self.job_name or self.pod_name
 
-def attempts_in(job: JsonObject, steps: Mapping[str, Step]) -> tuple[tuple[Step, int], ...]:
-    """Return the steps that a Job runs, in their order, and which attempt of each."""
-    attempts = naming.attempts_of(job["metadata"].get("annotations") or {})
+
+def attempts_in(workload: JsonObject, steps: Mapping[str, Step]) -> tuple[tuple[Step, int], ...]:
+    """Return the steps that a Job or pod runs, in their order, and which attempt of each."""
+    attempts = naming.attempts_of(workload["metadata"].get("annotations") or {})
     return tuple((steps[name], number) for name, number in attempts if name in steps)
 
 
@@ -106,7 +114,7 @@ def observe_without_pod(
     name = job["metadata"]["name"]
     conditions = _true_conditions(job)
     for index, (step, number) in enumerate(attempts):
-        seen = AttemptObservation(step.name, number, Phase.WAITING, name, job["metadata"]["uid"])
+        seen = AttemptObservation(step.name, number, Phase.WAITING, job_name=name, job_uid=job["metadata"]["uid"])
         failed = replace(seen, phase=Phase.FAILED, fault=Fault.DISRUPTION)
         if "Complete" in conditions and not outputs_of(step) and not results_of(step):
             yield replace(seen, phase=Phase.SUCCEEDED, ended=job["status"].get("completionTime"))
@@ -118,7 +126,7 @@ def observe_without_pod(
         elif job["metadata"].get("deletionTimestamp"):
             yield replace(failed, reason=JOB_DELETED, message=f"Job {name} was deleted.")
         elif hindrance:
-            yield replace(seen, reason="FailedCreate", message=hindrance[:1024], wants_pod=True)
+            yield replace(seen, reason=FAILED_CREATE, message=hindrance[:1024], wants_pod=True)
         else:
             yield replace(seen, wants_pod=True)
 

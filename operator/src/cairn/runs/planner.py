@@ -55,7 +55,7 @@ class StopMode(Enum):
     GRACEFUL = "Graceful"
     """The kubelet stops its pod, which stays, so that its end and its logs can be read."""
     DELETE = "Delete"
-    """Its Job is deleted: nothing of it has started, or its end does not matter any more."""
+    """Its Job, or its pod, is deleted: nothing of it has started, or its end does not matter any more."""
     IMMEDIATE = "Immediate"
     """The same, and its pod's grace period is cut short."""
 
@@ -98,7 +98,7 @@ def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None,
     launches: tuple[Launch, ...] = ()
     if scheduler is not None and starts and halt is None:
         unmade = _unmade(states, attempts) - observed.refusals.keys()
-        live = {attempt.job_name for attempt in observed.attempts if attempt.phase in LIVE}
+        live = {attempt.workload for attempt in observed.attempts if attempt.phase in LIVE}
         launches = tuple(scheduler.launches(spec, Candidates(states, unmade, len(live), now)))
         for launch in launches:
             name, number = launch.attempts[0]

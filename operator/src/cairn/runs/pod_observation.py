@@ -61,7 +61,7 @@ class _View:
 
     step: Step
     number: int
-    job: JsonObject
+    job: JsonObject | None
     pod: JsonObject
     fetch: JsonObject | None
     own: JsonObject | None
@@ -74,8 +74,8 @@ class _View:
 
     @property
     def over(self) -> bool:
-        """Whether no container of the pod runs any more."""
-        return pod_has_ended(self.pod)
+        """Whether no container of the pod runs any more; one that has no node when it is deleted never will."""
+        return pod_has_ended(self.pod) or (self.being_deleted and "nodeName" not in self.pod["spec"])
 
     @property
     def being_deleted(self) -> bool:
@@ -99,8 +99,8 @@ class _View:
             step=self.step.name,
             number=self.number,
             phase=phase,
-            job_name=self.job["metadata"]["name"],
-            job_uid=self.job["metadata"]["uid"],
+            job_name=self.job["metadata"]["name"] if self.job else None,
+            job_uid=self.job["metadata"]["uid"] if self.job else None,
             pod_name=self.pod["metadata"]["name"],
             pod_uid=self.pod["metadata"]["uid"],
             on_node=bool(self.pod["spec"].get("nodeName")),
@@ -114,14 +114,15 @@ class _View:
 
 
 def observe_pod(
-    job: JsonObject,
+    job: JsonObject | None,
     pod: JsonObject,
     attempts: Sequence[tuple[Step, int]],
     logs: Mapping[str, str],
     now: datetime,
 ) -> Iterator[AttemptObservation]:
-    """Yield each attempt of a Job's pod. `logs` holds what was read of containers' logs, by container name.
+    """Yield each attempt of a pod, with the Job that made it, if one did.
 
+    `logs` holds what was read of containers' logs, by container name.
     A step whose turn has not come is left out: it has not been attempted.
     """
     containers = {**statuses_of(pod, "initContainerStatuses"), **statuses_of(pod, "containerStatuses")}

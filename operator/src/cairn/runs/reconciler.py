@@ -18,6 +18,7 @@ from cairn.clients.store import Key, key_of
 from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
+from cairn.runs.finished import FinishedRuns
 from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
@@ -68,6 +69,7 @@ class RunReconciler:
         self._attempts = AttemptReader(cluster, self._admission, self._clock)
         self._workloads = Workloads(cluster)
         self._recorder = RunRecorder(cluster)
+        self._finished = FinishedRuns(cluster, self._clock)
         self._held: dict[Key, _Hold] = {}
         """Runs of which the API server refused something, whatever wakes them."""
 
@@ -76,13 +78,15 @@ class RunReconciler:
         body = self._cluster.runs.get(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
+            await self._workloads.release_all(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
             self._forget(key)
             await self._recorder.acknowledge(body, status)
             await self._workloads.remove_left_over(body, status)
-            return None
+            await self._workloads.release_all(key)
+            return await self._finished.look_after(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
         except ValidationError as error:
@@ -161,6 +165,7 @@ class RunReconciler:
                 planned = plan(spec, observed, scheduler, self._clock.now(), choice.message)
                 await self._record(written, newer, planned, stack)
         await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
+        await self._workloads.release_settled(body, spec.steps, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
         return self._seconds_until_due(planned, RETRY_REFUSED_SECONDS if waits else None)

@@ -29,8 +29,8 @@ class Candidates:
     states: Mapping[str, StepStatus]
     unmade: frozenset[str]
     """Steps of which an attempt is recorded, but its Job was not made yet."""
-    live_jobs: int
-    """How many Jobs there are that have not ended."""
+    live_workloads: int
+    """How many Jobs and pods without one there are that have not ended."""
     now: datetime
 
     def may_start(self, name: str) -> bool:
@@ -90,7 +90,7 @@ class OnePodForAll:
 
     def launches(self, spec: PipelineRunSpec, candidates: Candidates) -> Sequence[Launch]:
         """Return one Job, or none while one is under way."""
-        if candidates.live_jobs or candidates.active > len(candidates.unmade):
+        if candidates.live_workloads or candidates.active > len(candidates.unmade):
             return []
         sequence = tuple(self._sequence(spec, candidates))
         return [Launch(tuple((name, candidates.number(name)) for name in sequence))] if sequence else []

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from cairn.api.pipelinerun_status import ArtifactStatus, ResultStatus, StepState, StepStatus
 from cairn.api.step import Step
 from cairn.api.time import RESOLUTION, parse, timestamp
-from cairn.runs.observation import JOB_DELETED, AttemptObservation, Fault, Phase
+from cairn.runs.observation import JOB_DELETED, POD_DELETED, AttemptObservation, Fault, Phase
 from cairn.runs.retry import after_end, next_attempt, without_latest_attempt
 from cairn.runs.stopping import DEADLINE_EXCEEDED, Halt
 
@@ -152,9 +152,10 @@ def _ended(step: Step, status: StepStatus, fault: Fault, situation: Situation) -
 
 def _unobserved(step: Step, recorded: StepStatus, situation: Situation) -> StepStatus:
     """Judge an attempt that is recorded but not to be seen: it was not made yet, or its Job is gone."""
-    if recorded.job_name is not None:
-        message = f"Job {recorded.job_name} was deleted before the step ended."
-        gone = _changed(recorded, reason=JOB_DELETED, message=message)
+    if recorded.pod_name is not None or recorded.job_name is not None:
+        what = f"Job {recorded.job_name}" if recorded.job_name else f"Pod {recorded.pod_name}"
+        reason = JOB_DELETED if recorded.job_name else POD_DELETED
+        gone = _changed(recorded, reason=reason, message=f"{what} was deleted before the step ended.")
         return _failed(step, recorded, gone, Fault.DISRUPTION, situation)
     halt, refusal = situation.halt, situation.refusal
     if halt is not None:

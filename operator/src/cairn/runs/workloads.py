@@ -1,20 +1,42 @@
-"""Makes, stops and removes the Jobs of runs. Each request can be repeated: names follow from run, step and attempt."""
+"""Makes, stops and removes the Jobs of runs, and the pods without one.
+
+Each request can be repeated: names follow from run, step and attempt.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from cairn.api.base import JsonObject
+from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.labels import shortened
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import JOBS, PODS, AlreadyExistsError, ApiError, InvalidError, NotFoundError
-from cairn.clients.store import key_of
-from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, newest_by_job, owned_by, run_index
-from cairn.runs.job import build_job
+from cairn.clients.kubernetes import (
+    JOBS,
+    PODS,
+    AlreadyExistsError,
+    ApiError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    Resource,
+)
+from cairn.clients.store import Key, key_of
+from cairn.runs.attempts import (
+    CAN_BE_TRIED_AGAIN,
+    is_being_deleted,
+    is_settled,
+    newest_by_job,
+    owned_by,
+    run_index,
+)
+from cairn.runs.job import build_bare_pod, build_job
 from cairn.runs.needed import needed_of_job, needed_of_pod
-from cairn.runs.observation import has_ended, pod_has_ended
+from cairn.runs.observation import FAILED_CREATE, attempts_in, has_ended, pod_has_ended
 from cairn.runs.planner import Stop, StopMode
 from cairn.runs.pod import Attempt, PodContext
 from cairn.runs.scheduling import Launch
@@ -35,14 +57,16 @@ class Workloads:
     async def launch(
         self, context: PodContext, steps: Iterable[Step], launches: Sequence[Launch]
     ) -> Mapping[str, Refusal]:
-        """Create the Jobs; return the steps whose Job the API server refused."""
+        """Create the Jobs or pods; return the steps whose Job or pod the API server refused."""
         by_name = {step.name: step for step in steps}
         refusals: dict[str, Refusal] = {}
 
         async def create(launch: Launch) -> None:
             attempts = [Attempt(by_name[name], number) for name, number in launch.attempts]
+            bare = context.stack.orchestrator.workload == "Pod"
+            body = build_bare_pod(context, attempts) if bare else build_job(context, attempts)
             async with self._creating:
-                refusal = await self._create(context.run.uid, build_job(context, attempts))
+                refusal = await self._create(PODS if bare else JOBS, context.run.uid, body)
             if refusal is not None:
                 refusals[launch.attempts[0][0]] = refusal
 
@@ -55,33 +79,66 @@ class Workloads:
 
     async def remove_left_over(self, body: JsonObject, status: PipelineRunStatus) -> None:
         """Delete what of a run that has ended still goes on: the operator may have been stopped before it could."""
-        pods = newest_by_job(self._cluster.pods.indexed(*run_index(body)))
-        by_themselves = {step.job_name for step in status.steps if _ended_by_itself(step)}
-        cut_short = {step.job_name for step in status.steps if not _ended_by_itself(step)}
+        pods = self._cluster.pods.indexed(*run_index(body))
+        of_jobs = newest_by_job(pods)
+        by_themselves = {_workload(step) for step in status.steps if _ended_by_itself(step)}
+        cut_short = {_workload(step) for step in status.steps if not _ended_by_itself(step)}
+        about_to_end = by_themselves - cut_short
         for job in self._cluster.jobs.indexed(*run_index(body)):
-            metadata = job["metadata"]
-            pod = pods.get(metadata["uid"])
-            over = has_ended(job) or (pod is not None and pod_has_ended(pod)) or "deletionTimestamp" in metadata
-            needed = (
-                metadata["name"] in by_themselves - cut_short
-            )  # the Job controller is about to see that it has ended
-            if owned_by(job, body["metadata"]["uid"]) and not over and not needed:
-                await self._cluster.kubernetes.delete(JOBS, *key_of(job), uid=metadata["uid"])
+            pod = of_jobs.get(job["metadata"]["uid"])
+            if not has_ended(job) and not (pod is not None and pod_has_ended(pod)):
+                await self._remove(JOBS, job, body, about_to_end)
+        for pod in pods:
+            if not pod_has_ended(pod):
+                await self._remove(PODS, pod, body, about_to_end)
 
-    async def _create(self, run_uid: str, job: JsonObject) -> Refusal | None:
-        namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    async def release(self, pods: Iterable[JsonObject]) -> None:
+        """Let pods go that somebody has deleted, and whose end is recorded or does not matter any more."""
+        for pod in pods:
+            metadata = pod["metadata"]
+            if is_being_deleted(pod) and FINALIZER in metadata.get("finalizers", ()):
+                others = [item for item in metadata["finalizers"] if item != FINALIZER]
+                patch = {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+                with suppress(NotFoundError):
+                    await self._cluster.kubernetes.merge(PODS, *key_of(pod), patch)
+
+    async def release_settled(self, body: JsonObject, steps: Iterable[Step], statuses: Iterable[StepStatus]) -> None:
+        """Let those pods of a run go whose attempts are recorded as over."""
+        by_name = {step.name: step for step in steps}
+        recorded = {step.name: step for step in statuses}
+        pods = self._cluster.pods.indexed(*run_index(body))
+        await self.release(pod for pod in pods if is_settled(attempts_in(pod, by_name), recorded))
+
+    async def release_all(self, key: Key) -> None:
+        """Let all pods of a run go that has ended, or is not there any more."""
+        await self.release(self._cluster.pods.indexed(key[0], shortened(key[1])))
+
+    async def _remove(self, resource: Resource, workload: JsonObject, run: JsonObject, kept: Container[str]) -> None:
+        """Delete a Job or pod of a run, unless its controller is only about to see that it has ended."""
+        name, uid = workload["metadata"]["name"], workload["metadata"]["uid"]
+        if owned_by(workload, run["metadata"]["uid"]) and name not in kept and not is_being_deleted(workload):
+            await self._cluster.kubernetes.delete(resource, *key_of(workload), uid=uid)
+
+    async def _create(self, resource: Resource, run_uid: str, body: JsonObject) -> Refusal | None:
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        what = f"{resource.kind} {name}"
         try:
             try:
-                created = await self._cluster.kubernetes.create(JOBS, namespace, job)
+                created = await self._cluster.kubernetes.create(resource, namespace, body)
             except AlreadyExistsError:
-                created = await self._cluster.kubernetes.get(JOBS, namespace, name)
+                created = await self._cluster.kubernetes.get(resource, namespace, name)
                 if not owned_by(created, run_uid):
-                    return Refusal("NameTaken", f"There is a Job {name} that is not this run's; delete it.")
+                    return Refusal("NameTaken", f"There is a {what} that is not this run's; delete it.")
         except InvalidError as error:
-            return Refusal("InvalidSpec", f"The API server refuses Job {name}: {error.message}"[:1024], final=True)
+            return Refusal("InvalidSpec", f"The API server refuses {what}: {error.message}"[:1024], final=True)
         except CAN_BE_TRIED_AGAIN as error:
-            return refusal_of(error, f"The API server did not create Job {name}")
-        self._cluster.jobs.put(needed_of_job(created))
+            refusal = refusal_of(error, f"The API server did not create {what}")
+            quota = resource is PODS and isinstance(error, ForbiddenError)
+            return replace(refusal, reason=FAILED_CREATE) if quota else refusal
+        if resource is PODS:
+            self._cluster.pods.put(needed_of_pod(created))
+        else:
+            self._cluster.jobs.put(needed_of_job(created))
         return None
 
     async def _stop(self, namespace: str, stop: Stop) -> None:
@@ -94,11 +151,16 @@ class Workloads:
                 return  # it has gone by itself, which is about to be seen
             self._cluster.pods.put(needed_of_pod(stopped))
             return
-        await kubernetes.delete(JOBS, namespace, attempt.job_name, uid=attempt.job_uid)
-        if stop.mode is StopMode.IMMEDIATE and attempt.pod_name is not None and attempt.pod_uid is not None:
-            await kubernetes.delete(
-                PODS, namespace, attempt.pod_name, uid=attempt.pod_uid, grace_seconds=SHORTEST_GRACE_SECONDS
-            )
+        immediate = stop.mode is StopMode.IMMEDIATE
+        if attempt.job_name is not None and attempt.job_uid is not None:
+            await kubernetes.delete(JOBS, namespace, attempt.job_name, uid=attempt.job_uid)
+        if attempt.pod_name is not None and attempt.pod_uid is not None and (immediate or attempt.job_name is None):
+            grace = SHORTEST_GRACE_SECONDS if immediate else None
+            await kubernetes.delete(PODS, namespace, attempt.pod_name, uid=attempt.pod_uid, grace_seconds=grace)
+
+
+def _workload(step: StepStatus) -> str:
+    return step.job_name or step.pod_name or ""
 
 
 def _ended_by_itself(step: StepStatus) -> bool:

@@ -1,0 +1,57 @@
+"""Looks after runs that have ended: deletes what is left of them, in its time."""
+
+from __future__ import annotations
+
+from cairn.api.base import JsonObject
+from cairn.clients.clock import Clock
+from cairn.clients.cluster import Cluster, stack_of
+from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, Resource
+from cairn.clients.store import key_of
+from cairn.runs import naming
+from cairn.runs.attempts import is_being_deleted, owned_by, run_index
+from cairn.runs.retention import Retention, beyond_history, jobs_expire, run_expires
+
+LOOK_AGAIN_SECONDS = 300.0
+
+
+class FinishedRuns:
+    """Deletes runs and Jobs that are not kept any longer. What they have ended with is recorded by then."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def look_after(self, run: JsonObject) -> float | None:
+        """Delete what is due; return in how many seconds to look at the run again."""
+        namespace, name = key_of(run)
+        stack_name = stack_of(run)
+        stack = self._cluster.stacks.get((namespace, stack_name)) if stack_name is not None else None
+        retention, now = Retention.of(stack), self._clock.now()
+        expires = run_expires(run)
+        if expires is not None and now >= expires:
+            await self._cluster.kubernetes.delete(PIPELINE_RUNS, namespace, name, uid=run["metadata"]["uid"])
+            return None
+        if stack_name is not None:
+            await self._keep_history(namespace, stack_name, run["spec"]["pipeline"], retention)
+        due = [] if expires is None else [expires]
+        workloads = [resource for resource in (JOBS, PODS) if self._has(resource, run)]
+        jobs_due = jobs_expire(run, retention)
+        if workloads and now < jobs_due:
+            due.append(jobs_due)
+        elif workloads:
+            for resource in workloads:
+                selector = naming.selector_of_run(name)
+                await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
+        return min(LOOK_AGAIN_SECONDS, *((moment - now).total_seconds() for moment in due)) if due else None
+
+    async def _keep_history(self, namespace: str, stack: str, pipeline: str, retention: Retention) -> None:
+        if retention.successful_runs is None and retention.failed_runs is None:
+            return
+        for old in beyond_history(self._cluster.runs.indexed(namespace, stack), pipeline, retention):
+            await self._cluster.kubernetes.delete(PIPELINE_RUNS, *key_of(old), uid=old["metadata"]["uid"])
+
+    def _has(self, resource: Resource, run: JsonObject) -> bool:
+        """Return whether there are Jobs, or pods without one, of the run."""
+        store = self._cluster.jobs if resource is JOBS else self._cluster.pods
+        uid = run["metadata"]["uid"]
+        return any(owned_by(item, uid) and not is_being_deleted(item) for item in store.indexed(*run_index(run)))

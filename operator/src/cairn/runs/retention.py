@@ -1,0 +1,70 @@
+"""How long a run that has ended, and its Jobs, are kept. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cairn.api.base import JsonObject
+from cairn.api.stack import KEEP_JOBS_SECONDS
+from cairn.api.time import parse
+
+KEPT_OF_SPEC = ("pipeline", "ttlSecondsAfterFinished")
+"""What of a finished run's spec is looked at again."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What a Stack says about runs that have ended on it."""
+
+    keep_jobs_seconds: int = KEEP_JOBS_SECONDS
+    successful_runs: int | None = None
+    failed_runs: int | None = None
+
+    @classmethod
+    def of(cls, stack: JsonObject | None) -> Retention:
+        """Return what a Stack says; the defaults where it is gone, and for the built-in one."""
+        spec = (stack or {}).get("spec") or {}
+        return cls(
+            keep_jobs_seconds=spec.get("keepJobsSeconds", KEEP_JOBS_SECONDS),
+            successful_runs=spec.get("successfulRunsHistoryLimit"),
+            failed_runs=spec.get("failedRunsHistoryLimit"),
+        )
+
+
+def jobs_expire(run: JsonObject, retention: Retention) -> datetime:
+    """Return when the Jobs of a finished run are deleted."""
+    return _ended(run) + timedelta(seconds=retention.keep_jobs_seconds)
+
+
+def run_expires(run: JsonObject) -> datetime | None:
+    """Return when a finished run is deleted; None where it says nothing about that."""
+    seconds = run["spec"].get("ttlSecondsAfterFinished")
+    return None if seconds is None else _ended(run) + timedelta(seconds=seconds)
+
+
+def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retention) -> list[JsonObject]:
+    """Return which of a stack's runs of a pipeline are more than it keeps, of those that succeeded and of the others."""
+    finished = [run for run in runs if _is_finished(run) and run["spec"].get("pipeline") == pipeline]
+    finished.sort(key=lambda run: (_ended(run), run["metadata"]["name"]), reverse=True)
+    succeeded = [run for run in finished if _has_succeeded(run)]
+    others = [run for run in finished if not _has_succeeded(run)]
+    beyond: list[JsonObject] = []
+    for kept, limit in ((succeeded, retention.successful_runs), (others, retention.failed_runs)):
+        if limit is not None:
+            beyond += kept[limit:]
+    return beyond
+
+
+def _is_finished(run: JsonObject) -> bool:
+    return bool((run.get("status") or {}).get("completionTime")) and not run["metadata"].get("deletionTimestamp")
+
+
+def _has_succeeded(run: JsonObject) -> bool:
+    conditions = run["status"].get("conditions", ())
+    return any(item["type"] == "Succeeded" and item["status"] == "True" for item in conditions)
+
+
+def _ended(run: JsonObject) -> datetime:
+    return parse(run["status"]["completionTime"])

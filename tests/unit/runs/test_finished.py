@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
+from tests.unit.builders import RUN, run_spec, stack_body, step
+from tests.unit.runs.run_world import RunWorld
+
+PRODUCTION = {"stackRef": {"name": "production"}}
+
+
+async def ended(world: RunWorld, **fields: Any) -> None:
+    """Have a run end well."""
+    world.run(run_spec(step("only"), **PRODUCTION, **fields))
+    await world.reconcile()
+    world.put(world.pod(world.jobs()[0]).all_end_well())
+    await world.reconcile()
+
+
+def keep(world: RunWorld, **fields: int) -> None:
+    stack = stack_body("production")
+    stack["spec"] |= fields
+    world.apply(STACKS, stack)
+
+
+@pytest.fixture
+def world() -> RunWorld:
+    return RunWorld()
+
+
+async def test_the_jobs_of_a_run_are_deleted_in_one_request_when_the_stack_keeps_them_no_longer(world: RunWorld):
+    keep(world, keepJobsSeconds=60)
+    await ended(world)
+    assert await world.reconcile() == 60
+
+    world.clock.advance(60)
+    await world.reconcile()
+
+    assert world.jobs() == []
+    assert world.kubernetes.requests["deletecollection jobs"] == 1
+    assert world.kubernetes.requests["delete jobs"] == 0
+
+
+async def test_a_run_without_jobs_is_not_looked_at_again(world: RunWorld):
+    keep(world, keepJobsSeconds=0)
+    await ended(world)
+    await world.reconcile()
+
+    assert await world.reconcile() is None
+    assert world.kubernetes.requests["deletecollection jobs"] == 1
+
+
+async def test_a_run_is_deleted_when_it_expires(world: RunWorld):
+    await ended(world, ttlSecondsAfterFinished=90)
+    assert await world.reconcile() == 90
+
+    world.clock.advance(90)
+    await world.reconcile()
+
+    assert world.kubernetes.all(PIPELINE_RUNS) == []
+
+
+async def test_nothing_of_a_run_that_has_not_ended_is_deleted(world: RunWorld):
+    keep(world, keepJobsSeconds=0, successfulRunsHistoryLimit=0, failedRunsHistoryLimit=0)
+    world.run(run_spec(step("only"), **PRODUCTION, ttlSecondsAfterFinished=0))
+    await world.reconcile()
+
+    world.clock.advance(500)
+    await world.reconcile()
+
+    assert len(world.jobs()) == 1
+    assert world.kubernetes.one(PIPELINE_RUNS, RUN.name)
+
+
+async def test_runs_beyond_the_stack_s_history_are_deleted(world: RunWorld):
+    keep(world, successfulRunsHistoryLimit=0)
+    await ended(world)
+
+    await world.reconcile()
+
+    assert world.kubernetes.all(PIPELINE_RUNS) == []
