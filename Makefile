@@ -64,7 +64,7 @@ test-full: test ## The same, with the long fault and matrix tests
 
 .PHONY: test-unit
 test-unit: requirements ## Test without a cluster
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit --numprocesses 2
 
 .PHONY: test-simulation
 test-simulation: requirements ## Simulate the engine of runs from 2,000 seeds
@@ -72,11 +72,11 @@ test-simulation: requirements ## Simulate the engine of runs from 2,000 seeds
 
 .PHONY: test-crd
 test-crd: install ## Test the CRDs against an API server
-	$(IN_CLUSTER) $(PYTEST) tests/crd
+	$(IN_CLUSTER) $(PYTEST) tests/crd --numprocesses 2
 
 .PHONY: test-e2e
 test-e2e: install ## Test the operator in a cluster
-	$(IN_CLUSTER) $(PYTEST) tests/e2e --numprocesses 2 --dist loadfile -m "not alone $(BUT_FULL)"
+	$(IN_CLUSTER) $(PYTEST) tests/e2e --numprocesses 3 --dist loadfile -m "not alone $(BUT_FULL)"
 	$(IN_CLUSTER) $(PYTEST) tests/e2e -m "alone $(BUT_FULL)"
 
 .PHONY: bench

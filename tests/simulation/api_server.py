@@ -5,26 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
 
 from cairn.api.base import JsonObject
 from cairn.api.time import timestamp
 from cairn.clients.kubernetes import EVENTS, JOBS, PODS, ApiError, Resource
 from tests.simulation.clock import SimulatedClock
-from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.unit.fake_kubernetes import FakeKubernetes, copied, selected
 
-WRITES = frozenset({"create", "patch-status", "merge", "delete"})
 TOO_MANY_REQUESTS = ApiError(429, "TooManyRequests", "the server is busy")
 INTERNAL_ERROR = ApiError(500, "InternalError", "the server failed")
-
-
-def copied(value: Any) -> Any:
-    """Return a copy of what JSON carries: many times as fast as `copy.deepcopy`."""
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in cast(JsonObject, value).items()}
-    if isinstance(value, list):
-        return [copied(item) for item in cast(list[Any], value)]
-    return value
 
 
 def status_of_new_pod(spec: JsonObject) -> JsonObject:
@@ -68,7 +57,6 @@ class History:
     """Jobs, and pods without one."""
     deleted_by_others: list[str] = field(default_factory=list[str])
     status_writes: list[JsonObject] = field(default_factory=list[JsonObject])
-    writes: int = 0
 
 
 class SimulatedApiServer(FakeKubernetes):
@@ -90,6 +78,14 @@ class SimulatedApiServer(FakeKubernetes):
 
     def all(self, resource: Resource) -> list[JsonObject]:
         return [copied(body) for body in self.those(resource)]
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject:
+        self._before()
+        return await super().get(resource, namespace, name)
+
+    async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
+        self._before()
+        return await super().pod_log(namespace, pod, container, lines=lines, limit=limit)
 
     async def create(
         self, resource: Resource, namespace: str, body: JsonObject, *, dry_run: bool = False
@@ -135,7 +131,7 @@ class SimulatedApiServer(FakeKubernetes):
 
     async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
         self._before()
-        for body in self.all(resource):
+        for body in [body for body in self.all(resource) if selected(selector, body)]:
             self.take_away(resource, namespace, body["metadata"]["name"])
         self._after()
 
@@ -175,7 +171,6 @@ class SimulatedApiServer(FakeKubernetes):
 
     def _after(self) -> None:
         """The request has taken effect; whether the operator learns of it is another question."""
-        self.history.writes += 1
         if not (self.asked_by_operator and self.faults.active):
             return
         if self.dice.random() < self.faults.crash:

@@ -13,8 +13,6 @@ from cairn.runs.naming import attempts_of
 from cairn.runs.step_plan import ACTIVE, ENDED, NOT_SUCCEEDED
 from tests.simulation.nodes import Attempt, Truth
 
-STOPPED = frozenset({"Cancelled", "RunTimedOut", "FailurePolicy", "DeadlineExceeded"})
-
 
 class Violation(AssertionError):  # noqa: N818 - it is not an error of the simulation
     """An invariant does not hold."""
@@ -63,7 +61,7 @@ class Invariants:
         first, number = attempts[0]
         state = states[first]
         holds(state.attempts == number, f"{name} is made, but attempt {number} of {first} is not what is recorded")
-        holds(not self._made or name not in self._made or self._made[name], f"{name} is made twice")
+        holds(self._made.get(name, True), f"{name} is made twice")
         holds(state.state not in ENDED, f"{name} is made after {first} has ended")
         for dependency in dependencies_of(self._steps[first]):
             holds(states[dependency].state == "Succeeded", f"{name} is made before {dependency} has succeeded")
@@ -122,13 +120,16 @@ class Invariants:
         for item in charged:
             earlier = (new.name, item.number)
             own = self._truth.exit_codes[earlier] & {3, 137}
-            waited = earlier not in self._seen_running or item.reason == "DeadlineExceeded"
+            waited = earlier not in self._seen_running or self._timed_out(new.name, item.reason)
             holds(own or waited, f"the disruption of {earlier} is charged to the step")
         if new.state == "Retrying":
             uncharged = new.disruptions - sum(not item.charged for item in new.previous_attempts or ())
             holds(disturbed or not uncharged, f"{attempt} counts as disrupted and was not")
-            lost = disturbed and not codes and new.reason != "DeadlineExceeded"
+            lost = disturbed and not codes and not self._timed_out(new.name, new.reason)
             holds(uncharged or not lost or attempt not in self._seen_running, f"the disruption of {attempt} is charged")
+
+    def _timed_out(self, name: str, reason: str | None) -> bool:
+        return reason == "DeadlineExceeded" and self._steps[name].timeout_seconds is not None
 
     def _finished(self, new: PipelineRunStatus, run: JsonObject) -> None:
         states = [step.state for step in new.steps]

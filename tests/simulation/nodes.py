@@ -11,9 +11,10 @@ from cairn.api.base import JsonObject
 from cairn.api.time import parse, timestamp
 from cairn.clients.kubernetes import JOBS, PODS
 from cairn.runs.naming import attempts_of
-from tests.simulation.api_server import SimulatedApiServer, copied, status_of_new_pod
+from tests.simulation.api_server import SimulatedApiServer, status_of_new_pod
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.scenario import Behaviour, Scenario
+from tests.unit.fake_kubernetes import copied
 
 Attempt = tuple[str, int]
 
@@ -135,7 +136,7 @@ class Nodes:
         elif "deletionTimestamp" in metadata:
             if not self.scenario.ignores_sigterm or self.clock.true_time() >= parse(metadata["deletionTimestamp"]):
                 self._end_pod(pod, None, None, 143)
-        elif "activeDeadlineSeconds" in pod["spec"]:
+        elif "activeDeadlineSeconds" in pod["spec"] and self.dice.random() < 0.7:
             self._end_pod(pod, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", 143)
         else:
             self._go_on(pod)

@@ -88,10 +88,6 @@ class OperatorProcess:
                 store.put(_needed(resource, body))
         self._wake(0)
 
-    def restart(self) -> None:
-        """Be killed and started again."""
-        self._start()
-
     def _start(self) -> None:
         self._cluster = Cluster(self._server, EventRecorder(self._server, "simulation"))
         self._reconciler = RunReconciler(self._cluster, TRANSFER, self._clock)

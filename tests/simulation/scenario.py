@@ -32,7 +32,6 @@ class Behaviour(Enum):
 class Scenario:
     """Everything that is drawn from a seed before the simulation starts."""
 
-    seed: int
     spec: PipelineRunSpec
     orchestrator: str
     faults: Faults
@@ -68,7 +67,6 @@ def scenario(seed: int) -> Scenario:
     spec = _spec(dice)
     calm = dice.random() < 0.2
     return Scenario(
-        seed=seed,
         spec=spec,
         orchestrator=dice.choice(ORCHESTRATORS),
         faults=Faults() if calm else Faults(crash=dice.choice((0, 0.02, 0.1)), error=dice.choice((0, 0.05, 0.2))),

@@ -17,7 +17,7 @@ from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS
 from cairn.runs.observation import has_ended, pod_has_ended
 from tests.simulation.api_server import SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
-from tests.simulation.invariants import Invariants
+from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.nodes import Nodes
 from tests.simulation.operator_process import OperatorProcess
 from tests.simulation.scenario import Scenario, scenario
@@ -64,7 +64,9 @@ class Simulation:
         ]
         for turn in range(MOST_TURNS):
             troubled = turn < TROUBLED_TURNS
-            self._server.faults.active = troubled
+            if turn == TROUBLED_TURNS:
+                self._server.faults.active = False
+                self._clock.offset = 0
             self._ask_for_changes(turn)
             if troubled:
                 self._disturb(operators)
@@ -72,6 +74,8 @@ class Simulation:
                 break
             await self._act(operators)
             self._check()
+        else:
+            raise Violation("it does not come to rest")
         self._invariants.ended(len(self._live()))
 
     def _prepare(self) -> None:
@@ -146,7 +150,6 @@ class Simulation:
 
     def _moves(self, operators: list[OperatorProcess]) -> bool:
         """Return whether anything may still happen."""
-        self._clock.offset = 0
         if self._invariants.status.completion_time is None:
             return True
         return bool(self._live()) or any(operator.due is not None or operator.behind for operator in operators)

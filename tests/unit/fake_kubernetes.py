@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import marshal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -37,6 +37,11 @@ Place = tuple[str, str, str]
 Objection = Callable[[JsonObject], ApiError | None]
 
 
+def copied(value: Any) -> Any:
+    """Return a copy of what JSON carries: many times as fast as `copy.deepcopy`."""
+    return marshal.loads(marshal.dumps(value))  # noqa: S302 - what was made a moment before
+
+
 class FakeKubernetes(Kubernetes):
     """What `clients.kubernetes.Kubernetes` would see of an API server."""
 
@@ -64,25 +69,25 @@ class FakeKubernetes(Kubernetes):
             **body["metadata"],
         }
         kept = {"status": old["status"]} if old and old.get("status") else {}
-        applied = {**kept, **copy.deepcopy(body), "metadata": metadata}
+        applied = {**kept, **copied(body), "metadata": metadata}
         return self._store(resource, applied, "MODIFIED" if old else "ADDED")
 
     def remove(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         """Let an object vanish."""
         body = self.objects.pop((resource.plural, namespace, name))
         self._version += 1
-        gone = copy.deepcopy(body)
+        gone = copied(body)
         gone["metadata"]["resourceVersion"] = str(self._version)
         self._tell(resource, "DELETED", gone)
         return gone
 
     def all(self, resource: Resource) -> list[JsonObject]:
         """Return the objects of a kind, by name."""
-        return [copy.deepcopy(body) for place, body in sorted(self.objects.items()) if place[0] == resource.plural]
+        return [copied(body) for place, body in sorted(self.objects.items()) if place[0] == resource.plural]
 
     def one(self, resource: Resource, name: str, namespace: str = "ml") -> JsonObject:
         """Return an object as it is now."""
-        return copy.deepcopy(self.objects[resource.plural, namespace, name])
+        return copied(self.objects[resource.plural, namespace, name])
 
     def end_watches(self, error: ApiError | None = None) -> None:
         """End all watches, as the server does from time to time, or with an error."""
@@ -103,25 +108,25 @@ class FakeKubernetes(Kubernetes):
         body = self.objects.get((resource.plural, namespace or "", name))
         if body is None:
             raise NotFoundError(404, "NotFound", f'{resource.plural} "{name}" not found')
-        return copy.deepcopy(body)
+        return copied(body)
 
     async def list(
         self, resource: Resource, namespace: str | None, *, selector: str = "", fields: str = "", accept: str = JSON
     ) -> tuple[list[JsonObject], str]:
         self._ask("list", resource, {})
         mine = [body for body in self.all(resource) if namespace in {None, body["metadata"]["namespace"]}]
-        return [body for body in mine if _selected(selector, body)], self.version
+        return [body for body in mine if selected(selector, body)], self.version
 
     async def create(
         self, resource: Resource, namespace: str, body: JsonObject, *, dry_run: bool = False
     ) -> JsonObject:
         self._ask("dry-run" if dry_run else "create", resource, body)
         if dry_run:
-            return copy.deepcopy(body)
+            return copied(body)
         name = body["metadata"]["name"]
         if (resource.plural, namespace, name) in self.objects:
             raise AlreadyExistsError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
-        return copy.deepcopy(self.add(resource, body))
+        return copied(self.add(resource, body))
 
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, operations: list[JsonObject]
@@ -133,7 +138,7 @@ class FakeKubernetes(Kubernetes):
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
             raise InvalidError(422, "Invalid", str(error)) from error
         self._same_version(body, patched)
-        return copy.deepcopy(self._store(resource, {**body, "status": patched.get("status")}, "MODIFIED"))
+        return copied(self._store(resource, {**body, "status": patched.get("status")}, "MODIFIED"))
 
     async def merge(self, resource: Resource, namespace: str, name: str, body: JsonObject) -> JsonObject:
         self._ask("merge", resource, body)
@@ -143,7 +148,7 @@ class FakeKubernetes(Kubernetes):
         if merged["metadata"].get("deletionTimestamp") and not merged["metadata"].get("finalizers"):
             self.remove(resource, namespace, name)
             return merged
-        return copy.deepcopy(self._store(resource, merged, "MODIFIED"))
+        return copied(self._store(resource, merged, "MODIFIED"))
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
@@ -156,7 +161,7 @@ class FakeKubernetes(Kubernetes):
     async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
         self._ask("deletecollection", resource, {"selector": selector})
         for body in self.all(resource):
-            if body["metadata"]["namespace"] == namespace and _selected(selector, body):
+            if body["metadata"]["namespace"] == namespace and selected(selector, body):
                 self.remove(resource, namespace, body["metadata"]["name"])
 
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
@@ -202,7 +207,7 @@ class FakeKubernetes(Kubernetes):
     def _tell(self, resource: Resource, type_: str, body: JsonObject) -> None:
         for plural, queue in self._watches:
             if plural == resource.plural:
-                queue.put_nowait((type_, copy.deepcopy(body)))
+                queue.put_nowait((type_, copied(body)))
 
     @staticmethod
     def _place(resource: Resource, body: JsonObject) -> Place:
@@ -214,7 +219,7 @@ class FakeKubernetes(Kubernetes):
             raise ConflictError(409, "Conflict", "the object has been modified")
 
 
-def _selected(selector: str, body: JsonObject) -> bool:
+def selected(selector: str, body: JsonObject) -> bool:
     """Return whether the labels are what a selector of equalities asks for."""
     labels = body["metadata"].get("labels") or {}
     return all(

@@ -126,9 +126,9 @@ class PodStory:
         self.body["status"]["phase"] = "Running"
         return self
 
-    def is_being_deleted(self) -> Self:
-        """Somebody has deleted the pod; its containers get their grace period."""
-        self.body["metadata"] |= {"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 30}
+    def is_being_deleted(self, end_of_grace: str = LATER) -> Self:
+        """Somebody has deleted the pod, 30 seconds before that; its containers get their grace period."""
+        self.body["metadata"] |= {"deletionTimestamp": end_of_grace, "deletionGracePeriodSeconds": 30}
         return self
 
     def condition(self, type_: str, *, status: str = "True", reason: str, message: str) -> Self:

@@ -28,6 +28,9 @@ def full() -> PodStory:
     return PodStory(job_of(FULL)).on_node()
 
 
+AN_HOUR_LATER = "2026-01-01T01:02:00Z"
+
+
 class TestDisrupted:
     @pytest.mark.parametrize("reason", DISRUPTIONS)
     def test_a_pod_that_is_taken_away_fails_with_that_reason(self, reason: str):
@@ -152,7 +155,19 @@ class TestBeingDeleted:
         assert observe_one(plain().is_being_deleted().is_over(), PLAIN).ended == "2026-01-01T00:01:30Z"
 
     def test_a_step_that_succeeded_before_has_succeeded(self):
-        assert observe_one(plain().ends("train").is_being_deleted(), PLAIN).phase is Phase.SUCCEEDED
+        pod = plain().ends("train").is_being_deleted(AN_HOUR_LATER)
+
+        assert observe_one(pod, PLAIN).phase is Phase.SUCCEEDED
+
+    def test_a_step_that_failed_before_has_failed_by_itself(self):
+        seen = observe_one(plain().ends("train", 3).is_being_deleted(AN_HOUR_LATER), PLAIN)
+
+        assert (seen.fault, seen.reason, seen.exit_code) == (Fault.STEP, "ExitCode", 3)
+
+    def test_a_step_that_ends_with_0_because_of_it_has_not_succeeded(self):
+        seen = observe_one(plain().ends("train").is_being_deleted(), PLAIN)
+
+        assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "PodDeleted")
 
     def test_outputs_are_waited_for_while_publish_has_its_grace_period(self):
         pod = full().ends("cairn-fetch").ends("train").runs("cairn-publish").is_being_deleted()
@@ -201,7 +216,7 @@ class TestLost:
         assert seen.reason == "PodDeleted"
 
     def test_a_step_that_succeeded_before_has_succeeded(self):
-        seen = observe_one(plain().ends("train").is_being_deleted(), PLAIN, now=LOST)
+        seen = observe_one(plain().ends("train").is_being_deleted(AN_HOUR_LATER), PLAIN, now=LOST)
 
         assert seen.phase is Phase.SUCCEEDED
 

@@ -22,7 +22,7 @@ GROUP = "cairn.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/finalizer"
-"""Keeps a component or a Stack from going while it is needed."""
+"""Keeps a component or a Stack from going while it is needed, and a pod until its end is recorded."""
 
 JsonObject = dict[str, Any]
 """A Kubernetes object, or a part of one, as JSON carries it."""

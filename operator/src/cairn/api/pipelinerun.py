@@ -96,8 +96,8 @@ class PipelineRunSpec(Model):
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
         default=None,
-        description="How long after its end the run is deleted, and its Jobs with it; its artifacts stay. Left out, the "
-        "stack's history limits decide. It can be changed at any time.",
+        description="How long after its end the run is deleted, and its Jobs with it; its artifacts stay. The "
+        "stack's history limits may delete it before. It can be changed at any time.",
     )
     source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
     pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")

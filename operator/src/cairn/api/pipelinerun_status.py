@@ -59,9 +59,11 @@ class StepStatus(Model):
         "starts nothing more), or Cancelled (the run was cancelled or timed out, or its failure policy stopped the step)."
     )
     attempts: int = Field(default=0, description="How many attempts were made of it.", ge=0)
-    retries_used: int = Field(default=0, description="How many attempts were charged to `retry.limit`.", ge=0)
+    retries_used: int = Field(
+        default=0, description="How many more attempts were made and charged to `retry.limit`.", ge=0
+    )
     disruptions: int = Field(
-        default=0, description="How many attempts ended because the cluster took the pod away.", ge=0
+        default=0, description="How many more attempts were made because the cluster took the pod away.", ge=0
     )
     next_attempt_time: Timestamp | None = Field(
         default=None, description="When the next attempt is made, while Retrying."

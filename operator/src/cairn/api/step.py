@@ -242,8 +242,8 @@ class Step(Model):
     )
     pending_timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
         default=600,
-        description="How long an attempt may wait for its start, in seconds: for a node, an image, a Secret, a quota. After "
-        "that it has failed with what it waited for as the reason.",
+        description="How long an attempt may wait for its start, in seconds: for a node, an image, a Secret, a quota. Fetching "
+        "inputs does not count. After that it has failed with what it waited for as the reason.",
     )
     resources: ResourceRequirements | None = Field(
         default=None, description="CPU, memory and devices of the step's container."

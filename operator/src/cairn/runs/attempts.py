@@ -27,7 +27,7 @@ from cairn.runs.observation import (
     pod_has_ended,
 )
 from cairn.runs.planner import Observed
-from cairn.runs.pod_observation import observe_pod
+from cairn.runs.pod_observation import is_lost, observe_pod
 from cairn.runs.step_plan import ACTIVE, is_over
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class _Podless:
 class _Findings:
     """What was found out of a run by asking, for as long as it is active."""
 
-    logs: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    """The ends of containers' logs, by pod UID and container."""
+    logs: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    """The ends of containers' logs, by pod UID and container, until what they were read for is recorded."""
     podless: dict[str, _Podless] = field(default_factory=dict[str, _Podless])
     """By the Job's UID."""
 
@@ -78,6 +78,7 @@ class AttemptReader:
         await self._look_for_vanished(body, status)
         pods = self._pods_of(body)
         of_jobs = newest_by_job(pods)
+        findings = self._findings.setdefault(key_of(body), _Findings())
         seen: list[AttemptObservation] = []
         for job in self._jobs_of(body):
             attempts = attempts_in(job, steps)
@@ -88,6 +89,8 @@ class AttemptReader:
             bare = owned_by(pod, body["metadata"]["uid"])
             if bare and not (is_settled(attempts, recorded) and (pod_has_ended(pod) or is_being_deleted(pod))):
                 seen += await self._of_pod(body, None, pod, attempts)
+        looked_at = {attempt.pod_uid for attempt in seen}
+        findings.logs = {uid: logs for uid, logs in findings.logs.items() if uid in looked_at}
         return Observed(recorded, seen, start_time=status.start_time)
 
     def _jobs_of(self, body: JsonObject) -> list[JsonObject]:
@@ -133,11 +136,12 @@ class AttemptReader:
     ) -> list[AttemptObservation]:
         findings = self._findings.setdefault(key_of(body), _Findings())
         now = self._clock.now()
-        seen = list(observe_pod(job, pod, attempts, _logs_of(pod, findings), now))
+        logs = findings.logs.setdefault(pod["metadata"]["uid"], {})
+        seen = list(observe_pod(job, pod, attempts, logs, now))
         while wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]:
-            if not all([await self._read_log(pod, container, findings) for container in wanted]):
+            if not all([await self._read_log(pod, container, logs) for container in wanted]):
                 break  # these attempts stay undecided until the logs can be read
-            seen = list(observe_pod(job, pod, attempts, _logs_of(pod, findings), now))
+            seen = list(observe_pod(job, pod, attempts, logs, now))
         return seen
 
     async def _unseen_pod(self, job: JsonObject) -> JsonObject | None:
@@ -168,7 +172,7 @@ class AttemptReader:
             logger.warning("What hinders the pod of Job %s could not be found out: %s", metadata["name"], error)
         return podless.hindrance
 
-    async def _read_log(self, pod: JsonObject, container: str, findings: _Findings) -> bool:
+    async def _read_log(self, pod: JsonObject, container: str, logs: dict[str, str]) -> bool:
         """Read the end of a container's log; return whether that is settled, also because the log is gone."""
         metadata = pod["metadata"]
         lines = 1 if container.startswith("cairn-") else LOG_TAIL_LINES
@@ -180,8 +184,10 @@ class AttemptReader:
             text = ""
         except CAN_BE_TRIED_AGAIN as error:
             logger.warning("The log of %s in pod %s could not be read: %s", container, metadata["name"], error)
-            return False
-        findings.logs[metadata["uid"], container] = text
+            if not is_lost(pod, self._clock.now()):
+                return False
+            text = ""
+        logs[container] = text
         return True
 
 
@@ -203,11 +209,6 @@ def is_being_deleted(workload: JsonObject) -> bool:
 def run_index(body: JsonObject) -> tuple[str, str]:
     """Return under what the Jobs and pods of a run are found; other runs' may be among them."""
     return body["metadata"]["namespace"], shortened(body["metadata"]["name"])
-
-
-def _logs_of(pod: JsonObject, findings: _Findings) -> Mapping[str, str]:
-    uid = pod["metadata"]["uid"]
-    return {container: text for (pod_uid, container), text in findings.logs.items() if pod_uid == uid}
 
 
 def newest_by_job(pods: Iterable[JsonObject]) -> Mapping[str, JsonObject]:

@@ -20,6 +20,8 @@ class FinishedRuns:
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._counted: dict[tuple[str, str, str], tuple[Retention, str]] = {}
+        """By namespace, stack and pipeline: what was kept when its runs were counted last, and the end of the newest."""
 
     async def look_after(self, run: JsonObject) -> float | None:
         """Delete what is due; return in how many seconds to look at the run again."""
@@ -32,7 +34,7 @@ class FinishedRuns:
             await self._cluster.kubernetes.delete(PIPELINE_RUNS, namespace, name, uid=run["metadata"]["uid"])
             return None
         if stack_name is not None:
-            await self._keep_history(namespace, stack_name, run["spec"]["pipeline"], retention)
+            await self._keep_history(run, stack_name, retention)
         due = [] if expires is None else [expires]
         workloads = [resource for resource in (JOBS, PODS) if self._has(resource, run)]
         jobs_due = jobs_expire(run, retention)
@@ -44,11 +46,19 @@ class FinishedRuns:
                 await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
         return min(LOOK_AGAIN_SECONDS, *((moment - now).total_seconds() for moment in due)) if due else None
 
-    async def _keep_history(self, namespace: str, stack: str, pipeline: str, retention: Retention) -> None:
+    async def _keep_history(self, run: JsonObject, stack: str, retention: Retention) -> None:
+        """Delete the runs that are too many, unless they were counted since this one has ended: there may be thousands."""
         if retention.successful_runs is None and retention.failed_runs is None:
             return
-        for old in beyond_history(self._cluster.runs.indexed(namespace, stack), pipeline, retention):
+        namespace, pipeline = run["metadata"]["namespace"], run["spec"]["pipeline"]
+        last = self._counted.get((namespace, stack, pipeline))
+        if last is not None and last[0] == retention and run["status"]["completionTime"] <= last[1]:
+            return
+        runs = self._cluster.runs.indexed(namespace, stack)
+        for old in beyond_history(runs, pipeline, retention):
             await self._cluster.kubernetes.delete(PIPELINE_RUNS, *key_of(old), uid=old["metadata"]["uid"])
+        ends = [(item.get("status") or {}).get("completionTime") or "" for item in runs]
+        self._counted[namespace, stack, pipeline] = (retention, max(ends))
 
     def _has(self, resource: Resource, run: JsonObject) -> bool:
         """Return whether there are Jobs, or pods without one, of the run."""

@@ -12,6 +12,8 @@ from cairn.api.step import Step
 from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of
 
+STOPPING_DEADLINE_SECONDS = 1
+"""The `activeDeadlineSeconds` by which Cairn has a kubelet stop a pod; somebody's policy may have set another."""
 JOB_DELETED = "JobDeleted"
 POD_DELETED = "PodDeleted"
 FAILED_CREATE = "FailedCreate"
@@ -71,6 +73,8 @@ class AttemptObservation:
     log_tail: str | None = None
     wants_pod: bool = False
     """Whether its Job has no pod yet."""
+    fetching: bool = False
+    """Whether its inputs are being fetched."""
     on_node: bool = False
     """Whether a kubelet has its pod."""
     being_stopped: bool = False

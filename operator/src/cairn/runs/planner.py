@@ -86,10 +86,11 @@ def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None,
     Without a scheduler nothing starts; `held` is the sentence that says why.
     """
     attempts = _latest(observed.attempts)
-    halt = halt_of(spec, observed.recorded.values(), observed.start_time, now)
+    recorded = [observed.recorded[step.name] for step in spec.steps if step.name in observed.recorded]
+    halt = halt_of(spec, recorded, observed.start_time, now)
     starts = scheduler is not None and not spec.suspend
     states = _advance_all(spec, observed, attempts, halt, now, starts=starts)
-    halt_now = halt_of(spec, states.values(), observed.start_time, now)
+    halt_now = halt_of(spec, [states[step.name] for step in spec.steps], observed.start_time, now)
     if halt_now != halt:  # a step has failed just now, which concerns the others
         halt = halt_now
         failed = {name: state for name, state in states.items() if state.state == "Failed"}
@@ -110,7 +111,7 @@ def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None,
         steps=steps,
         outcome=outcome_of(spec, steps, halt, held),
         stops=tuple(_stops(states, observed.attempts, halt)),
-        look_again=min(_due(spec, states, observed, halt, now), default=None),
+        look_again=min((moment for moment in _due(spec, states, observed, halt) if moment > now), default=None),
     )
 
 
@@ -182,8 +183,8 @@ def _due(
     states: Mapping[str, StepStatus],
     observed: Observed,
     halt: Halt | None,
-    now: datetime,
 ) -> Iterator[datetime]:
+    """Yield when something is due, or was."""
     for attempt in observed.attempts:
         if attempt.gone_at is not None and attempt.phase in LIVE:
             yield attempt.gone_at
@@ -195,6 +196,4 @@ def _due(
         if state.state in ACTIVE and state.reason not in STOP_REASONS:
             yield from filter(None, (pending_deadline(step, state), running_deadline(step, state)))
         if state.state == "Retrying" and state.next_attempt_time and not spec.suspend:
-            due = parse(state.next_attempt_time)
-            if due > now:
-                yield due
+            yield parse(state.next_attempt_time)

@@ -24,7 +24,15 @@ from cairn.runs.container_status import (
     was_touched,
 )
 from cairn.runs.graph import results_of
-from cairn.runs.observation import POD_DELETED, AttemptObservation, Fault, KeptArtifact, Phase, pod_has_ended
+from cairn.runs.observation import (
+    POD_DELETED,
+    STOPPING_DEADLINE_SECONDS,
+    AttemptObservation,
+    Fault,
+    KeptArtifact,
+    Phase,
+    pod_has_ended,
+)
 from cairn.runs.pod import reports_results_itself
 from cairn.runs.results import json_object, parse_results
 from cairn.step.errors import OUTPUT_INVALID, OUTPUT_MISSING
@@ -90,7 +98,7 @@ class _View:
     @property
     def is_told_to_stop(self) -> bool:
         """Whether Cairn has told the kubelet to stop the pod."""
-        return "activeDeadlineSeconds" in self.pod["spec"]
+        return self.pod["spec"].get("activeDeadlineSeconds") == STOPPING_DEADLINE_SECONDS
 
     def seen(self, phase: Phase, **fields: Any) -> AttemptObservation:
         if fields.get("message"):
@@ -163,11 +171,11 @@ def _observe_step(view: _View, now: datetime) -> AttemptObservation:
     fetch_end = terminated(view.fetch)
     if fetch_end is not None and fetch_end["exitCode"] != 0:
         return _transfer_failed(view, view.fetch, fetch_end)
-    if ended is not None and _why_is_to_come(view, ended) and not _is_lost(view.pod, now):
+    if ended is not None and _why_is_to_come(view, ended) and not is_lost(view.pod, now):
         return view.seen(Phase.RUNNING, started=started_at(ended))
     if ended is not None and not _disrupted(view, ended):
         return _own_ended(view, ended, now)
-    if view.over or _is_lost(view.pod, now):
+    if view.over or is_lost(view.pod, now):
         return _pod_ended(view, now)
     own = running(view.own) or ended
     if own is not None:
@@ -176,7 +184,7 @@ def _observe_step(view: _View, now: datetime) -> AttemptObservation:
     if view.being_deleted:
         return view.seen(Phase.WAITING, **_being_deleted(view))
     reason, message = _waiting(view)
-    return view.seen(Phase.WAITING, reason=reason, message=message)
+    return view.seen(Phase.WAITING, reason=reason, message=message, fetching=running(view.fetch) is not None)
 
 
 def _being_deleted(view: _View) -> JsonObject:
@@ -192,7 +200,9 @@ def _own_ended(view: _View, ended: JsonObject, now: datetime) -> AttemptObservat
         return _own_failed(view, ended)
     if view.publishes:
         return _publishing(view, ended, now)
-    if view.was_taken_away and view.last:
+    deleted_at, ended_at = _deleted_at(view.pod), ended.get("finishedAt")
+    after_deletion = deleted_at is not None and ended_at is not None and parse(ended_at) > parse(deleted_at)
+    if view.last and (view.was_taken_away or after_deletion):
         return _pod_ended(view, now)  # what ends with 0 because it was told to stop has not succeeded
     return _succeeded(view, ended, {}, str(ended.get("message") or "") if results_of(view.step) else None)
 
@@ -202,7 +212,7 @@ def _publishing(view: _View, own: JsonObject, now: datetime) -> AttemptObservati
     started = started_at(own)
     published = terminated(view.publish)
     if published is None:
-        if view.over or _is_lost(view.pod, now):
+        if view.over or is_lost(view.pod, now):
             return _pod_ended(view, now)
         reason, message = stuck(view.publish) or (None, None)
         return view.seen(Phase.RUNNING, started=started, reason=reason, message=message)
@@ -294,13 +304,13 @@ def _pod_ended(view: _View, now: datetime | None) -> AttemptObservation:
     )
     name = view.pod["metadata"]["name"]
     fault = Fault.DISRUPTION
-    if now is not None and not view.over and _is_lost(view.pod, now):
+    if now is not None and not view.over and is_lost(view.pod, now):
         reason = NODE_LOST
         message = f"Pod {name} is lost with its node {view.pod['spec'].get('nodeName')}, which does not answer."
     elif status.get("reason"):
         reason, message = status["reason"], f"Pod {name} ended: {status.get('message') or status['reason']}"
         if reason == STOPPED:
-            fault = Fault.STOPPED
+            fault = Fault.STOPPED if view.is_told_to_stop else Fault.STEP
         elif USED_TOO_MUCH_DISK.search(message):
             fault = Fault.STEP
     elif disruption:
@@ -330,7 +340,8 @@ def _goes_on(pod: JsonObject) -> bool:
     return not pod_has_ended(pod) and not _gone_at(pod)
 
 
-def _is_lost(pod: JsonObject, now: datetime) -> bool:
+def is_lost(pod: JsonObject, now: datetime) -> bool:
+    """Return whether a pod that is being deleted counts as lost with its node."""
     gone_at = _gone_at(pod)
     return gone_at is not None and now >= gone_at
 
@@ -352,8 +363,11 @@ def _deleted_at(pod: JsonObject) -> str | None:
 
 def _disrupted(view: _View, ended: JsonObject) -> bool:
     """Return whether the container was stopped from outside: it failed in a pod that is being taken away."""
-    taken_away = view.being_deleted or view.pod.get("status", {}).get("reason") in TAKEN_AWAY
-    return taken_away and ended["exitCode"] != 0 and ended.get("reason") != "OOMKilled"
+    if ended["exitCode"] == 0 or ended.get("reason") == "OOMKilled":
+        return False
+    deleted_at, ended_at = _deleted_at(view.pod), ended.get("finishedAt")
+    by_deletion = deleted_at is not None and (ended_at is None or parse(ended_at) >= parse(deleted_at))
+    return by_deletion or view.was_taken_away
 
 
 def _why_is_to_come(view: _View, ended: JsonObject) -> bool:

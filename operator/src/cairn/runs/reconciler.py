@@ -80,6 +80,7 @@ class RunReconciler:
             self._forget(key)
             await self._workloads.release_all(key)
             return None
+        await self._workloads.release_of_others(body)
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
             self._forget(key)
@@ -125,7 +126,8 @@ class RunReconciler:
             self._held[key_of(body)] = _Hold(self._clock)
             return await self._wait(body, spec, status, PODS_NOT_ADMITTED, refusal.message)
         if problem is not None:
-            await self._end_before_start(body, status, (), Outcome("False", "InvalidSpec", problem))
+            outcome = Outcome("False", "InvalidSpec", problem)
+            await self._end_before_start(body, status, (), outcome, stack=stack)
             return None
         started = status.model_copy(update={"start_time": self._now(), "steps": pending(spec)})
         return await self._advance(body, spec, started, choice)
@@ -209,9 +211,15 @@ class RunReconciler:
         return await self._admission.problem_of(_context(body, spec, stack, (), self._transfer), spec.steps)
 
     async def _end_before_start(
-        self, body: JsonObject, status: PipelineRunStatus, steps: Iterable[StepStatus], outcome: Outcome
+        self,
+        body: JsonObject,
+        status: PipelineRunStatus,
+        steps: Iterable[StepStatus],
+        outcome: Outcome,
+        *,
+        stack: UsableStack | None = None,
     ) -> None:
-        ended = ended_before_start(status, steps, outcome, _generation(body), self._now())
+        ended = ended_before_start(status, steps, outcome, _generation(body), self._now(), stack=stack)
         await self._recorder.write(body, status, ended, outcome)
 
     def _now(self) -> str:

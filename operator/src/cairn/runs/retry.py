@@ -16,10 +16,11 @@ WITHOUT_RETRY = Retry()
 def after_end(step: Step, ended: StepStatus, fault: Fault, now: datetime) -> StepStatus:
     """Return the status of a step whose latest attempt did not succeed: Retrying, or Failed for good.
 
-    A disruption is not charged to `retry.limit`, since it is not the step's fault; it has a limit of its own.
+    A disruption is not charged to `retry.limit`, since it is not the step's fault; it has a limit of its own. Nor is it the
+    step's fault when it was stopped with a pod that it shares, for the sake of another one.
     """
     policy = step.retry or WITHOUT_RETRY
-    if fault is Fault.DISRUPTION:
+    if fault in {Fault.DISRUPTION, Fault.STOPPED}:
         count = ended.disruptions
         again, counted = count < policy.disruption_limit, {"disruptions": count + 1}
     else:

@@ -17,7 +17,7 @@ from cairn.runs.graph import dependencies_of, references_of, results_of, topolog
 
 @dataclass(frozen=True)
 class Launch:
-    """A Job to create: steps to run one after another in one pod, and which attempt of each it is."""
+    """A Job, or a pod without one, to create: steps to run one after another in one pod, and which attempt of each it is."""
 
     attempts: tuple[tuple[str, int], ...]
 

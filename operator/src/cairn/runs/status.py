@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cairn.api.conditions import Condition, set_condition
 from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.api.pipelinerun_status import PipelineRunStatus, StepCounts, StepStatus
+from cairn.api.pipelinerun_status import AttemptStatus, PipelineRunStatus, StepCounts, StepStatus
 from cairn.api.time import seconds_between
 from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Plan
@@ -56,7 +56,13 @@ def waiting(
 
 
 def ended_before_start(
-    old: PipelineRunStatus, steps: Iterable[StepStatus], outcome: Outcome, generation: int, now: str
+    old: PipelineRunStatus,
+    steps: Iterable[StepStatus],
+    outcome: Outcome,
+    generation: int,
+    now: str,
+    *,
+    stack: UsableStack | None = None,
 ) -> PipelineRunStatus:
     """Return the status of a run that ends before any step has started."""
     ended = tuple(step.model_copy(update={"state": "Cancelled", "reason": outcome.reason}) for step in steps)
@@ -67,6 +73,7 @@ def ended_before_start(
             "start_time": now,
             "completion_time": now,
             "duration_seconds": 0,
+            "stack": stack.to_status() if stack is not None else None,
             **({"steps": ended, "steps_summary": _summary(ended), "step_counts": _counts(ended)} if ended else {}),
         }
     )
@@ -76,7 +83,15 @@ def without_logs(status: PipelineRunStatus) -> PipelineRunStatus:
     """Return the status without what only explains: for a run that is as large as the API server keeps objects."""
     steps = tuple(
         step.model_copy(
-            update={"log_tail": None, "message": step.message[:SHORT_MESSAGE] if step.message is not None else None}
+            update={
+                "log_tail": None,
+                "message": step.message[:SHORT_MESSAGE] if step.message is not None else None,
+                "previous_attempts": tuple(
+                    AttemptStatus(number=attempt.number, reason=attempt.reason, charged=attempt.charged)
+                    for attempt in step.previous_attempts or ()
+                )
+                or None,
+            }
         )
         for step in status.steps
     )

@@ -113,7 +113,8 @@ def _active(step: Step, recorded: StepStatus, status: StepStatus, situation: Sit
         message = f"It has run for longer than its timeoutSeconds ({step.timeout_seconds}) and is being stopped."
         return _changed(status, reason=DEADLINE_EXCEEDED, message=message)
     deadline = pending_deadline(step, status)
-    if deadline is not None and situation.now >= deadline:
+    fetching = situation.attempt is not None and situation.attempt.fetching
+    if deadline is not None and situation.now >= deadline and not fetching:
         return _pending_too_long(step, status, situation)
     if status.state == "Queued" and status.reason is None and recorded.reason is None:
         return recorded  # which Job and pod it has is recorded when it runs: a write less
@@ -179,7 +180,7 @@ def _waiting(recorded: StepStatus, situation: Situation) -> StepStatus:
     blocking = situation.blocking
     if blocking is None:
         return recorded
-    what = {"Skipped": "was skipped", "Cancelled": "was cancelled"}.get(blocking.state, "failed")
+    what = "was skipped" if blocking.state == "Skipped" else "failed"
     message = f"Step {blocking.name}, which it needs, {what}."
     return _changed(recorded, state="Skipped", reason="DependencyFailed", message=message)
 

@@ -6,7 +6,8 @@ Each request can be repeated: names follow from run, step and attempt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from cairn.clients.kubernetes import (
     Resource,
 )
 from cairn.clients.store import Key, key_of
+from cairn.runs import naming
 from cairn.runs.attempts import (
     CAN_BE_TRIED_AGAIN,
     is_being_deleted,
@@ -36,7 +38,13 @@ from cairn.runs.attempts import (
 )
 from cairn.runs.job import build_bare_pod, build_job
 from cairn.runs.needed import needed_of_job, needed_of_pod
-from cairn.runs.observation import FAILED_CREATE, attempts_in, has_ended, pod_has_ended
+from cairn.runs.observation import (
+    FAILED_CREATE,
+    STOPPING_DEADLINE_SECONDS,
+    attempts_in,
+    has_ended,
+    pod_has_ended,
+)
 from cairn.runs.planner import Stop, StopMode
 from cairn.runs.pod import Attempt, PodContext
 from cairn.runs.scheduling import Launch
@@ -75,22 +83,23 @@ class Workloads:
 
     async def stop(self, namespace: str, stops: Iterable[Stop]) -> None:
         """End attempts before they end by themselves."""
-        await asyncio.gather(*(self._stop(namespace, stop) for stop in stops))
+        results = await asyncio.gather(*(self._stop(namespace, stop) for stop in stops), return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors:
+            raise errors[0]
 
     async def remove_left_over(self, body: JsonObject, status: PipelineRunStatus) -> None:
         """Delete what of a run that has ended still goes on: the operator may have been stopped before it could."""
         pods = self._cluster.pods.indexed(*run_index(body))
         of_jobs = newest_by_job(pods)
-        by_themselves = {_workload(step) for step in status.steps if _ended_by_itself(step)}
-        cut_short = {_workload(step) for step in status.steps if not _ended_by_itself(step)}
-        about_to_end = by_themselves - cut_short
+        by_themselves = {step.name for step in status.steps if _ended_by_itself(step)}
         for job in self._cluster.jobs.indexed(*run_index(body)):
             pod = of_jobs.get(job["metadata"]["uid"])
             if not has_ended(job) and not (pod is not None and pod_has_ended(pod)):
-                await self._remove(JOBS, job, body, about_to_end)
+                await self._remove(JOBS, job, body, by_themselves)
         for pod in pods:
             if not pod_has_ended(pod):
-                await self._remove(PODS, pod, body, about_to_end)
+                await self._remove(PODS, pod, body, by_themselves)
 
     async def release(self, pods: Iterable[JsonObject]) -> None:
         """Let pods go that somebody has deleted, and whose end is recorded or does not matter any more."""
@@ -107,17 +116,27 @@ class Workloads:
         by_name = {step.name: step for step in steps}
         recorded = {step.name: step for step in statuses}
         pods = self._cluster.pods.indexed(*run_index(body))
-        await self.release(pod for pod in pods if is_settled(attempts_in(pod, by_name), recorded))
+        mine = [pod for pod in pods if owned_by(pod, body["metadata"]["uid"])]
+        await self.release(pod for pod in mine if is_settled(attempts_in(pod, by_name), recorded))
+
+    async def release_of_others(self, body: JsonObject) -> None:
+        """Let the pods go of an earlier run of that name: they hold the names that this one's pods would have."""
+        pods = self._cluster.pods.indexed(*run_index(body))
+        await self.release(pod for pod in pods if not owned_by(pod, body["metadata"]["uid"]))
 
     async def release_all(self, key: Key) -> None:
         """Let all pods of a run go that has ended, or is not there any more."""
         await self.release(self._cluster.pods.indexed(key[0], shortened(key[1])))
 
-    async def _remove(self, resource: Resource, workload: JsonObject, run: JsonObject, kept: Container[str]) -> None:
-        """Delete a Job or pod of a run, unless its controller is only about to see that it has ended."""
-        name, uid = workload["metadata"]["name"], workload["metadata"]["uid"]
-        if owned_by(workload, run["metadata"]["uid"]) and name not in kept and not is_being_deleted(workload):
-            await self._cluster.kubernetes.delete(resource, *key_of(workload), uid=uid)
+    async def _remove(
+        self, resource: Resource, workload: JsonObject, run: JsonObject, ended_by_themselves: AbstractSet[str]
+    ) -> None:
+        """Delete a Job or pod of a run, unless all its steps have ended, which is about to be seen of it too."""
+        metadata = workload["metadata"]
+        steps = {name for name, _ in naming.attempts_of(metadata.get("annotations") or {})}
+        wanted = owned_by(workload, run["metadata"]["uid"]) and not is_being_deleted(workload)
+        if wanted and not steps <= ended_by_themselves:
+            await self._cluster.kubernetes.delete(resource, *key_of(workload), uid=metadata["uid"])
 
     async def _create(self, resource: Resource, run_uid: str, body: JsonObject) -> Refusal | None:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
@@ -133,8 +152,8 @@ class Workloads:
             return Refusal("InvalidSpec", f"The API server refuses {what}: {error.message}"[:1024], final=True)
         except CAN_BE_TRIED_AGAIN as error:
             refusal = refusal_of(error, f"The API server did not create {what}")
-            quota = resource is PODS and isinstance(error, ForbiddenError)
-            return replace(refusal, reason=FAILED_CREATE) if quota else refusal
+            refused = resource is PODS and isinstance(error, ForbiddenError)
+            return replace(refusal, reason=FAILED_CREATE) if refused else refusal
         if resource is PODS:
             self._cluster.pods.put(needed_of_pod(created))
         else:
@@ -144,7 +163,7 @@ class Workloads:
     async def _stop(self, namespace: str, stop: Stop) -> None:
         attempt, kubernetes = stop.attempt, self._cluster.kubernetes
         if stop.mode is StopMode.GRACEFUL and attempt.pod_name is not None:
-            deadline = {"spec": {"activeDeadlineSeconds": 1}}
+            deadline = {"spec": {"activeDeadlineSeconds": STOPPING_DEADLINE_SECONDS}}
             try:
                 stopped = await kubernetes.merge(PODS, namespace, attempt.pod_name, deadline)
             except NotFoundError:
@@ -157,10 +176,6 @@ class Workloads:
         if attempt.pod_name is not None and attempt.pod_uid is not None and (immediate or attempt.job_name is None):
             grace = SHORTEST_GRACE_SECONDS if immediate else None
             await kubernetes.delete(PODS, namespace, attempt.pod_name, uid=attempt.pod_uid, grace_seconds=grace)
-
-
-def _workload(step: StepStatus) -> str:
-    return step.job_name or step.pod_name or ""
 
 
 def _ended_by_itself(step: StepStatus) -> bool:
