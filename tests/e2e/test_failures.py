@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster import Body, Cluster, condition, states, step
-from manifests import PYTHON_IMAGE, WORKLOADS, python, run
+from manifests import ORCHESTRATORS, PYTHON_IMAGE, python, run
 from s3 import S3Server
 
 MODEL = {"name": "model", "path": "/out/model"}
@@ -75,7 +75,7 @@ DELETED = [
 ]
 
 
-@pytest.fixture(scope="module", params=WORKLOADS)
+@pytest.fixture(scope="module", params=ORCHESTRATORS)
 def orchestrator(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -83,7 +83,7 @@ def orchestrator(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster) -> Cluster:
     """All runs of this module, started together."""
-    for on in WORKLOADS:
+    for on in ORCHESTRATORS:
         shared_stacks.create(run(f"broken-{on}", STEPS, on=on))
         shared_stacks.create(run(f"deleted-{on}", DELETED, on=on))
         for what, steps in WAITING.items():
@@ -257,8 +257,8 @@ def test_a_step_whose_config_map_is_missing_says_so_and_starts_once_it_is_there(
         return bool(states(body)) and step(body, "waits").get("reason") == "CreateContainerConfigError"
 
     name = f"config-{orchestrator}"
-    if orchestrator == WORKLOADS[0]:  # the ConfigMap is there for the second one's sake too
-        for on in WORKLOADS:
+    if orchestrator == ORCHESTRATORS[0]:  # the ConfigMap is there for the second one's sake too
+        for on in ORCHESTRATORS:
             found = runs.wait("PipelineRun", f"config-{on}", is_waiting, 180, "CreateContainerConfigError")
             assert 'configmap "late" not found' in step(found, "waits")["message"]
         runs.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {"word": "late"}})

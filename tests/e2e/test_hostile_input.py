@@ -59,6 +59,9 @@ def test_pods_that_a_limit_range_refuses_are_asked_for_at_intervals_only(namespa
 
 def test_a_job_whose_pod_a_quota_refuses_says_so_and_goes_on_when_there_is_room(namespace: Cluster) -> None:
     namespace.apply(named("ResourceQuota", "none", spec={"hard": {"pods": "0"}}))
+    namespace.wait(
+        "ResourceQuota", "none", lambda body: bool(body.get("status", {}).get("hard")), 30, "the quota counts"
+    )
     namespace.create(run("waits", STEPS))
 
     waiting = namespace.wait_condition(

@@ -30,8 +30,20 @@ TIMES: dict[str, list[Body]] = {
     "image": [python("works", "pass") | {"image": "localhost/does-not-exist:1", "pendingTimeoutSeconds": 40}, AFTER],
     "node": [works(pendingTimeoutSeconds=40, podTemplate={"nodeSelector": {"example.com/disk": "none"}}), AFTER],
 }
-BESIDE = python("beside", FOREVER)
-FAILS = python("fails", "raise SystemExit(3)")
+FAILS: list[Body] = [
+    python("fails", "import time\ntime.sleep(5)\nraise SystemExit(3)"),
+    python("beside", "import time\ntime.sleep(20)"),
+    python("later", "pass", dependsOn=["beside"]),
+]
+POLICIES = {
+    ("ContinueOnFailure", "kubernetes"): ("Succeeded", "Succeeded"),
+    ("StopOnFailure", "kubernetes"): ("Succeeded", "Skipped"),
+    ("FailFast", "kubernetes"): ("Cancelled", "Skipped"),
+    ("ContinueOnFailure", "local"): ("Succeeded", "Succeeded"),
+    ("StopOnFailure", "local"): ("Skipped", "Skipped"),
+    ("FailFast", "local"): ("Skipped", "Skipped"),
+}
+"""What becomes of the two other steps; on `local` no step runs beside another."""
 
 
 @pytest.fixture(scope="module", params=WORKLOADS)
@@ -50,6 +62,8 @@ def runs(shared_stacks: Cluster) -> Cluster:
             shared_stacks.create(
                 run(f"{cancel}-{on}", [python("done", "pass"), works(TIDIES_UP, dependsOn=["done"]), AFTER], on=on)
             )
+    for policy, on in POLICIES:
+        shared_stacks.create(run(f"policy-{policy.lower()}-{on}", FAILS, on=on, failurePolicy=policy))
     return shared_stacks
 
 
@@ -140,26 +154,10 @@ def test_a_cancel_cannot_be_taken_back(runs: Cluster) -> None:
     assert runs.list("Job", "cairn.dev/run=cancelled") == []
 
 
-@pytest.mark.parametrize(
-    ("policy", "beside", "later"),
-    [
-        ("ContinueOnFailure", "Succeeded", "Succeeded"),
-        ("StopOnFailure", "Succeeded", "Skipped"),
-        ("FailFast", "Cancelled", "Skipped"),
-    ],
-)
-def test_the_failure_policy_says_what_becomes_of_other_steps(
-    shared_stacks: Cluster, policy: str, beside: str, later: str
-) -> None:
-    name = f"policy-{policy.lower()}"
-    steps = [
-        python("fails", "import time\ntime.sleep(4)\nraise SystemExit(3)"),
-        python("beside", "import time\ntime.sleep(12)"),
-        python("later", "pass", dependsOn=["beside"]),
-    ]
-    shared_stacks.create(run(name, steps, on="kubernetes", failurePolicy=policy))
+@pytest.mark.parametrize(("policy", "on"), POLICIES)
+def test_the_failure_policy_says_what_becomes_of_other_steps(runs: Cluster, policy: str, on: str) -> None:
+    ended = runs.finished(f"policy-{policy.lower()}-{on}", timeout=300)
 
-    ended = shared_stacks.finished(name, timeout=120)
-
+    beside, later = POLICIES[policy, on]
     assert states(ended) == {"fails": "Failed", "beside": beside, "later": later}
     assert condition(ended, "Succeeded")["reason"] == "StepFailed"
