@@ -84,7 +84,9 @@ class Nodes:
             for pod in self.server.those(PODS)
             if "deletionTimestamp" in pod["metadata"]
         ]
-        return min((*self._ends.values(), *deletions), default=None)
+        there = {pod["metadata"]["uid"] for pod in self.server.those(PODS)} - self.lost
+        ends = [moment for (uid, _), moment in self._ends.items() if uid in there]
+        return min((*ends, *deletions), default=None)
 
     def _control(self, job: JsonObject) -> None:
         """Do what the Job controller does, with `backoffLimit: 0` and `podReplacementPolicy: Failed`."""
