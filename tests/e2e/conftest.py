@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster
-from manifests import WORKLOADS, component, s3, secret, stack
+from manifests import ORCHESTRATORS, WORKLOADS, component, s3, secret, stack
 from s3 import S3Server, s3_server
 
 LAST = ("test_permissions.py", "test_uninstall.py")
@@ -28,6 +28,18 @@ def cluster() -> Cluster:
     cluster = Cluster.connect("cairn-system")
     cluster.wait("Deployment", "cairn", lambda body: body.get("status", {}).get("readyReplicas") == 1, 60)
     return cluster
+
+
+@pytest.fixture(scope="module", params=ORCHESTRATORS)
+def orchestrator(request: pytest.FixtureRequest) -> str:
+    """The name of a stack with that orchestrator."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=WORKLOADS)
+def workload(request: pytest.FixtureRequest) -> str:
+    """The name of a stack; each makes an attempt as something else."""
+    return request.param
 
 
 @pytest.fixture

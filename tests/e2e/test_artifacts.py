@@ -99,11 +99,6 @@ def completed(cluster: Cluster, name: str) -> Body:
     return finished
 
 
-@pytest.fixture(scope="module", params=ORCHESTRATORS)
-def orchestrator(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster, s3_service: S3Server, shared_bucket: str) -> Cluster:
     """All runs of this module, started together."""

@@ -75,11 +75,6 @@ DELETED = [
 ]
 
 
-@pytest.fixture(scope="module", params=ORCHESTRATORS)
-def orchestrator(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster) -> Cluster:
     """All runs of this module, started together."""

@@ -68,11 +68,6 @@ def template(level: str, **fields: Any) -> Body:
     }
 
 
-@pytest.fixture(scope="module", params=ORCHESTRATORS)
-def orchestrator(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def priority(cluster: Cluster) -> Iterator[str]:
     """A PriorityClass that preempts nobody."""

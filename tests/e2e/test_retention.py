@@ -10,11 +10,6 @@ from manifests import WORKLOADS, python, run, stack
 QUICK = [python("quick", "print('done')")]
 
 
-@pytest.fixture(scope="module", params=WORKLOADS)
-def orchestrator(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster) -> Cluster:
     """Stacks that keep little."""
@@ -25,9 +20,9 @@ def runs(shared_stacks: Cluster) -> Cluster:
     return shared_stacks
 
 
-def test_a_run_is_deleted_some_time_after_its_end_and_its_jobs_with_it(runs: Cluster, orchestrator: str) -> None:
-    name = f"expires-{orchestrator}"
-    runs.create(run(name, QUICK, on=orchestrator, ttlSecondsAfterFinished=3))
+def test_a_run_is_deleted_some_time_after_its_end_and_its_jobs_with_it(runs: Cluster, workload: str) -> None:
+    name = f"expires-{workload}"
+    runs.create(run(name, QUICK, on=workload, ttlSecondsAfterFinished=3))
 
     ended = runs.finished(name)
     runs.wait_gone("PipelineRun", name, timeout=20)
@@ -36,9 +31,9 @@ def test_a_run_is_deleted_some_time_after_its_end_and_its_jobs_with_it(runs: Clu
     runs.wait_gone("Pod", ended["status"]["steps"][0]["podName"], timeout=20)
 
 
-def test_the_time_of_a_run_that_has_ended_can_be_set(runs: Cluster, orchestrator: str) -> None:
-    name = f"expires-later-{orchestrator}"
-    runs.create(run(name, QUICK, on=orchestrator))
+def test_the_time_of_a_run_that_has_ended_can_be_set(runs: Cluster, workload: str) -> None:
+    name = f"expires-later-{workload}"
+    runs.create(run(name, QUICK, on=workload))
     runs.finished(name)
 
     runs.patch("PipelineRun", name, {"spec": {"ttlSecondsAfterFinished": 0}})
@@ -46,13 +41,13 @@ def test_the_time_of_a_run_that_has_ended_can_be_set(runs: Cluster, orchestrator
     runs.wait_gone("PipelineRun", name, timeout=20)
 
 
-def test_jobs_go_some_time_after_the_end_of_their_run_which_stays(runs: Cluster, orchestrator: str) -> None:
-    name = f"jobs-go-{orchestrator}"
-    runs.create(run(name, QUICK, on=f"keeps-no-jobs-{orchestrator}"))
+def test_jobs_go_some_time_after_the_end_of_their_run_which_stays(runs: Cluster, workload: str) -> None:
+    name = f"jobs-go-{workload}"
+    runs.create(run(name, QUICK, on=f"keeps-no-jobs-{workload}"))
     ended = runs.finished(name)
 
     quick = ended["status"]["steps"][0]
-    if orchestrator != "pods":
+    if workload != "pods":
         runs.wait_gone("Job", quick["jobName"], timeout=30)
     runs.wait_gone("Pod", quick["podName"], timeout=30)
 
@@ -61,17 +56,17 @@ def test_jobs_go_some_time_after_the_end_of_their_run_which_stays(runs: Cluster,
     assert left["status"] == ended["status"]
 
 
-def test_a_stack_keeps_as_many_runs_of_a_pipeline_as_it_says(runs: Cluster, orchestrator: str) -> None:
-    on = f"keeps-few-{orchestrator}"
+def test_a_stack_keeps_as_many_runs_of_a_pipeline_as_it_says(runs: Cluster, workload: str) -> None:
+    on = f"keeps-few-{workload}"
     fails = [python("quick", "raise SystemExit(3)")]
     for number, steps in enumerate((QUICK, fails, QUICK, fails), start=1):
-        runs.create(run(f"history-{number}-{orchestrator}", steps, on=on))
-        runs.finished(f"history-{number}-{orchestrator}")
+        runs.create(run(f"history-{number}-{workload}", steps, on=on))
+        runs.finished(f"history-{number}-{workload}")
 
-    runs.wait_gone("PipelineRun", f"history-1-{orchestrator}", timeout=20)
+    runs.wait_gone("PipelineRun", f"history-1-{workload}", timeout=20)
 
     left = [name_of(item) for item in runs.list("PipelineRun") if item["spec"].get("stackRef") == {"name": on}]
-    assert sorted(left) == [f"history-{number}-{orchestrator}" for number in (2, 3, 4)]
+    assert sorted(left) == [f"history-{number}-{workload}" for number in (2, 3, 4)]
 
 
 def name_of(body: Body) -> str:

@@ -24,11 +24,6 @@ RETRIED: list[Body] = [
 ]
 
 
-@pytest.fixture(scope="module", params=WORKLOADS)
-def orchestrator(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster) -> Cluster:
     """All runs of this module, started together."""
@@ -40,9 +35,9 @@ def runs(shared_stacks: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def retried(runs: Cluster, orchestrator: str) -> Body:
+def retried(runs: Cluster, workload: str) -> Body:
     """The run whose steps fail at first, or always."""
-    return runs.finished(f"retried-{orchestrator}", timeout=300)
+    return runs.finished(f"retried-{workload}", timeout=300)
 
 
 def test_a_step_that_succeeds_at_its_third_attempt_has_succeeded(retried: Body) -> None:
@@ -87,12 +82,12 @@ def test_what_the_last_attempt_wrote_counts(retried: Body) -> None:
 
 @pytest.mark.parametrize("what", ["pod", "job"])
 def test_a_step_whose_pod_is_taken_away_is_made_again_without_being_charged(
-    runs: Cluster, orchestrator: str, what: str
+    runs: Cluster, workload: str, what: str
 ) -> None:
-    name = f"{what}-deleted-{orchestrator}"
+    name = f"{what}-deleted-{workload}"
     running = runs.wait("PipelineRun", name, lambda body: states(body).get("sleeps") == "Running", timeout=300)
     taken = step(running, "sleeps")
-    if what == "pod" or orchestrator == "pods":
+    if what == "pod" or workload == "pods":
         runs.delete("Pod", taken["podName"], grace_period=1)
     else:
         runs.delete("Job", taken["jobName"])
@@ -102,6 +97,6 @@ def test_a_step_whose_pod_is_taken_away_is_made_again_without_being_charged(
     again = step(ended, "sleeps")
     assert (again["state"], again["attempts"], again["retriesUsed"], again["disruptions"]) == ("Succeeded", 2, 0, 1)
     record = again["previousAttempts"][0]
-    reason = "PodDeleted" if what == "pod" or orchestrator == "pods" else "JobDeleted"
+    reason = "PodDeleted" if what == "pod" or workload == "pods" else "JobDeleted"
     assert (record["reason"], record["charged"]) == (reason, False)
     runs.wait_gone("Pod", taken["podName"], timeout=60)

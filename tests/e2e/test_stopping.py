@@ -46,11 +46,6 @@ POLICIES = {
 """What becomes of the two other steps; on `local` no step runs beside another."""
 
 
-@pytest.fixture(scope="module", params=WORKLOADS)
-def orchestrator(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster) -> Cluster:
     """All runs of this module, started together."""
@@ -67,8 +62,8 @@ def runs(shared_stacks: Cluster) -> Cluster:
     return shared_stacks
 
 
-def test_an_attempt_that_takes_too_long_is_stopped_and_charged(runs: Cluster, orchestrator: str) -> None:
-    ended = runs.finished(f"attempt-{orchestrator}", timeout=300)
+def test_an_attempt_that_takes_too_long_is_stopped_and_charged(runs: Cluster, workload: str) -> None:
+    ended = runs.finished(f"attempt-{workload}", timeout=300)
 
     stopped = step(ended, "works")
     assert (stopped["state"], stopped["reason"], stopped["attempts"]) == ("Failed", "DeadlineExceeded", 2)
@@ -77,8 +72,8 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_charged(runs: Cluster, or
     assert states(ended)["after"] == "Skipped"
 
 
-def test_a_step_that_ignores_sigterm_is_killed_after_its_grace_period(runs: Cluster, orchestrator: str) -> None:
-    ended = runs.finished(f"attempt-ignoring-{orchestrator}", timeout=300)
+def test_a_step_that_ignores_sigterm_is_killed_after_its_grace_period(runs: Cluster, workload: str) -> None:
+    ended = runs.finished(f"attempt-ignoring-{workload}", timeout=300)
 
     killed = step(ended, "works")
     assert (killed["state"], killed["reason"], killed["exitCode"]) == ("Failed", "DeadlineExceeded", 137)
@@ -88,21 +83,19 @@ def test_a_step_that_ignores_sigterm_is_killed_after_its_grace_period(runs: Clus
     ("what", "reasons"), [("image", {"ErrImagePull", "ImagePullBackOff"}), ("node", {"Unschedulable"})]
 )
 def test_a_step_that_cannot_start_fails_with_what_it_waited_for(
-    runs: Cluster, orchestrator: str, what: str, reasons: set[str]
+    runs: Cluster, workload: str, what: str, reasons: set[str]
 ) -> None:
-    ended = runs.finished(f"{what}-{orchestrator}", timeout=300)
+    ended = runs.finished(f"{what}-{workload}", timeout=300)
 
     waited = step(ended, "works")
     assert (waited["state"], waited["attempts"]) == ("Failed", 1)
     assert waited["reason"] in reasons
     assert waited["message"].startswith("It could not start within its pendingTimeoutSeconds (")
-    assert (
-        runs.list("Pod", f"cairn.dev/run={what}-{orchestrator},cairn.dev/step=works") == [] or orchestrator == "local"
-    )
+    assert runs.list("Pod", f"cairn.dev/run={what}-{workload},cairn.dev/step=works") == [] or workload == "local"
 
 
-def test_a_run_that_takes_too_long_is_stopped(runs: Cluster, orchestrator: str) -> None:
-    ended = runs.finished(f"timed-out-{orchestrator}", timeout=300)
+def test_a_run_that_takes_too_long_is_stopped(runs: Cluster, workload: str) -> None:
+    ended = runs.finished(f"timed-out-{workload}", timeout=300)
 
     told = condition(ended, "Succeeded")
     assert (told["status"], told["reason"]) == ("False", "TimedOut")
@@ -114,10 +107,8 @@ def test_a_run_that_takes_too_long_is_stopped(runs: Cluster, orchestrator: str) 
     assert states(ended) == {"works": "Cancelled", "after": "Cancelled"}
 
 
-def test_a_graceful_cancel_gives_steps_their_grace_period_and_keeps_their_logs(
-    runs: Cluster, orchestrator: str
-) -> None:
-    name = f"graceful-{orchestrator}"
+def test_a_graceful_cancel_gives_steps_their_grace_period_and_keeps_their_logs(runs: Cluster, workload: str) -> None:
+    name = f"graceful-{workload}"
     runs.wait("PipelineRun", name, lambda body: states(body).get("works") == "Running", timeout=300)
     runs.patch("PipelineRun", name, {"spec": {"cancel": "Graceful"}})
 
@@ -129,8 +120,8 @@ def test_a_graceful_cancel_gives_steps_their_grace_period_and_keeps_their_logs(
     assert log.splitlines() == ["working", "tidied up"]
 
 
-def test_an_immediate_cancel_ends_the_run_at_once(runs: Cluster, orchestrator: str) -> None:
-    name = f"immediate-{orchestrator}"
+def test_an_immediate_cancel_ends_the_run_at_once(runs: Cluster, workload: str) -> None:
+    name = f"immediate-{workload}"
     running = runs.wait("PipelineRun", name, lambda body: states(body).get("works") == "Running", timeout=300)
     runs.patch("PipelineRun", name, {"spec": {"cancel": "Immediate"}})
 
@@ -139,7 +130,7 @@ def test_an_immediate_cancel_ends_the_run_at_once(runs: Cluster, orchestrator: s
     assert condition(ended, "Succeeded")["reason"] == "Cancelled"
     assert states(ended) == {"done": "Succeeded", "works": "Cancelled", "after": "Cancelled"}
     runs.wait_gone("Pod", step(running, "works")["podName"], timeout=20)
-    if orchestrator != "pods":
+    if workload != "pods":
         runs.wait_gone("Job", step(running, "works")["jobName"], timeout=20)
 
 

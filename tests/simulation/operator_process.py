@@ -14,6 +14,7 @@ from cairn.runs.reconciler import RunReconciler
 from tests.simulation.api_server import Change, Crash, SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
 from tests.unit.builders import TRANSFER
+from tests.unit.fake_kubernetes import catch_up
 
 LONGEST_BACKOFF_SECONDS = 60.0
 
@@ -79,13 +80,7 @@ class OperatorProcess:
         self._gap = False
         self._feed.clear()
         for resource, store in self._stores():
-            there = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in self._server.those(resource)}
-            for body in store:
-                key = body["metadata"]["namespace"], body["metadata"]["name"]
-                if key not in there:
-                    store.remove(key)
-            for body in self._server.all(resource):
-                store.put(_needed(resource, body))
+            catch_up(store, [_needed(resource, body) for body in self._server.all(resource)])
         self._wake(0)
 
     def _start(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import marshal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import jsonpatch
@@ -237,6 +237,16 @@ def _merged(old: JsonObject, patch: JsonObject) -> JsonObject:
     return result
 
 
+def catch_up(store: ObjectStore, bodies: Iterable[JsonObject]) -> None:
+    """Have a store know these objects and no others, as after a list."""
+    there = {key_of(body): body for body in bodies}
+    for body in store:
+        if key_of(body) not in there:
+            store.remove(key_of(body))
+    for body in there.values():
+        store.put(body)
+
+
 class World:
     """An API server, and an operator's view of it."""
 
@@ -253,12 +263,8 @@ class World:
     def see(self) -> None:
         """Have all watches catch up."""
         for resource, store in self._stores():
-            there = {key_of(body): body for body in self.kubernetes.all(resource)}
-            for body in store:
-                if key_of(body) not in there:
-                    store.remove(key_of(body))
-            for body in there.values():
-                store.put({"apiVersion": resource.api_version, "kind": resource.kind, **body})
+            bodies = self.kubernetes.all(resource)
+            catch_up(store, ({"apiVersion": resource.api_version, "kind": resource.kind, **body} for body in bodies))
 
     def apply(self, resource: Resource, body: JsonObject) -> Key:
         """Create or replace an object, and have the operator see it."""

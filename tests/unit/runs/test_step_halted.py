@@ -8,16 +8,9 @@ from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.step_plan import Situation, advance
 from cairn.runs.stopping import Halt
-from tests.unit.builders import EARLIER, LATER, MOMENT, NOW, seen, seen_failed, step, step_status
+from tests.unit.builders import LATER, MOMENT, NOW, seen, seen_failed
+from tests.unit.runs.train_step import CANCELLED, PENDING, QUEUED, RETRYING, RUNNING, TRAIN
 
-TRAIN = step("train", retry={"limit": 1})
-PENDING = step_status("train", "Pending")
-QUEUED = step_status("train", "Queued", attempts=1, queuedTime=NOW)
-RUNNING = step_status("train", "Running", attempts=1, queuedTime=EARLIER, startTime=NOW, jobName="wine-1-train-1")
-RETRYING = step_status(
-    "train", "Retrying", attempts=1, retriesUsed=1, reason="ExitCode", jobName="wine-1-train-1", nextAttemptTime=LATER
-)
-CANCELLED = Halt("Cancelled", "The run was cancelled.")
 AT_ONCE = Halt("Cancelled", "The run was cancelled.", immediately=True)
 TIMED_OUT = Halt("RunTimedOut", "The run has taken longer than its timeoutSeconds (60).")
 FAIL_FAST = Halt("FailurePolicy", "Step load failed, and the run's failurePolicy is FailFast.")

@@ -9,16 +9,8 @@ from cairn.runs.observation import AttemptObservation, Fault, KeptArtifact, Phas
 from cairn.runs.retry import next_attempt
 from cairn.runs.step_plan import Refusal, Situation, advance, is_over, pending_deadline, running_deadline
 from cairn.runs.stopping import Halt
-from tests.unit.builders import EARLIER, LATER, MOMENT, NOW, after, outputs, seen, seen_failed, step, step_status
-
-TRAIN = step("train", retry={"limit": 1})
-PENDING = step_status("train", "Pending")
-QUEUED = step_status("train", "Queued", attempts=1, queuedTime=NOW)
-RUNNING = step_status("train", "Running", attempts=1, queuedTime=EARLIER, startTime=NOW, jobName="wine-1-train-1")
-RETRYING = step_status(
-    "train", "Retrying", attempts=1, retriesUsed=1, reason="ExitCode", jobName="wine-1-train-1", nextAttemptTime=LATER
-)
-CANCELLED = Halt("Cancelled", "The run was cancelled.")
+from tests.unit.builders import LATER, MOMENT, NOW, after, outputs, seen, seen_failed, step, step_status
+from tests.unit.runs.train_step import CANCELLED, PENDING, QUEUED, RETRYING, RUNNING, TRAIN
 
 
 def advanced(

@@ -18,6 +18,7 @@ from cairn.components.usage import components_of
 from cairn.handlers.work_queue import Reconcile, WorkQueue
 from cairn.runs import naming
 from cairn.runs.needed import needed_of_job, needed_of_pod
+from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
 from cairn.runs.retention import KEPT_OF_SPEC
@@ -180,7 +181,7 @@ class Operator:
     def _wake_waiting_runs(self, namespace: str) -> None:
         for run in self.cluster.runs.in_namespace(namespace):
             conditions = (run.get("status") or {}).get("conditions", ())
-            if any(item["reason"] == "StackNotReady" for item in conditions):
+            if any(item["reason"] == STACK_NOT_READY for item in conditions):
                 self.runs.wake(key_of(run))
 
     def _touched(self, namespace: str, name: str, old: JsonObject | None, body: JsonObject) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -18,11 +19,12 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError, Resource
 from cairn.clients.store import Key, key_of
 from cairn.runs.admission import PodAdmission
-from cairn.runs.needed import needed_of_job, needed_of_pod
+from cairn.runs.needed import remember, store_of
 from cairn.runs.observation import (
     AttemptObservation,
     attempts_in,
     has_ended,
+    is_being_deleted,
     observe_without_pod,
     pod_has_ended,
 )
@@ -76,50 +78,41 @@ class AttemptReader:
         steps = {step.name: step for step in spec.steps}
         recorded = {step.name: step for step in status.steps}
         await self._look_for_vanished(body, status)
-        pods = self._pods_of(body)
+        uid = body["metadata"]["uid"]
+        pods = self._cluster.pods.indexed(*run_index(body))
         of_jobs = newest_by_job(pods)
         findings = self._findings.setdefault(key_of(body), _Findings())
         seen: list[AttemptObservation] = []
-        for job in self._jobs_of(body):
+        for job in self._cluster.jobs.indexed(*run_index(body)):
             attempts = attempts_in(job, steps)
-            if not (is_settled(attempts, recorded) and (has_ended(job) or is_being_deleted(job))):
+            over = is_settled(attempts, recorded) and (has_ended(job) or is_being_deleted(job))
+            if owned_by(job, uid) and not over:
                 seen += await self._of_job(body, job, of_jobs.get(job["metadata"]["uid"]), attempts)
         for pod in pods:
             attempts = attempts_in(pod, steps)
-            bare = owned_by(pod, body["metadata"]["uid"])
-            if bare and not (is_settled(attempts, recorded) and (pod_has_ended(pod) or is_being_deleted(pod))):
+            over = is_settled(attempts, recorded) and (pod_has_ended(pod) or is_being_deleted(pod))
+            if owned_by(pod, uid) and not over:  # one of a Job belongs to that
                 seen += await self._of_pod(body, None, pod, attempts)
         looked_at = {attempt.pod_uid for attempt in seen}
         findings.logs = {uid: logs for uid, logs in findings.logs.items() if uid in looked_at}
         return Observed(recorded, seen, start_time=status.start_time)
 
-    def _jobs_of(self, body: JsonObject) -> list[JsonObject]:
-        uid = body["metadata"]["uid"]
-        return [job for job in self._cluster.jobs.indexed(*run_index(body)) if owned_by(job, uid)]
-
-    def _pods_of(self, body: JsonObject) -> list[JsonObject]:
-        return self._cluster.pods.indexed(*run_index(body))
-
     async def _look_for_vanished(self, body: JsonObject, status: PipelineRunStatus) -> None:
         """Ask for what is recorded and the watch has not told of: an attempt must not be judged by a watch that lags."""
-        active = [step for step in status.steps if step.state in ACTIVE]
-        known_jobs = {job["metadata"]["name"] for job in self._jobs_of(body)}
-        for name in {step.job_name for step in active if step.job_name} - known_jobs:
-            job = await self._ask_for(JOBS, body, name)
-            if job is not None:
-                self._cluster.jobs.put(needed_of_job(job))
-        known_pods = {pod["metadata"]["name"] for pod in self._pods_of(body)}
-        for name in {step.pod_name for step in active if step.pod_name and not step.job_name} - known_pods:
-            pod = await self._ask_for(PODS, body, name)
-            if pod is not None:
-                self._cluster.pods.put(needed_of_pod(pod))
+        for step in status.steps:
+            name = step.job_name or step.pod_name
+            if step.state in ACTIVE and name is not None:
+                await self._ask_for_unseen(JOBS if step.job_name else PODS, body, name)
 
-    async def _ask_for(self, resource: Resource, body: JsonObject, name: str) -> JsonObject | None:
-        try:
-            found = await self._cluster.kubernetes.get(resource, body["metadata"]["namespace"], name)
-        except NotFoundError:
-            return None
-        return found if owned_by(found, body["metadata"]["uid"]) else None
+    async def _ask_for_unseen(self, resource: Resource, body: JsonObject, name: str) -> None:
+        namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
+        seen = store_of(self._cluster, resource).get((namespace, name))
+        if seen is not None and owned_by(seen, uid):
+            return
+        with suppress(NotFoundError):
+            found = await self._cluster.kubernetes.get(resource, namespace, name)
+            if owned_by(found, uid):
+                remember(self._cluster, resource, found)
 
     async def _of_job(
         self, body: JsonObject, job: JsonObject, pod: JsonObject | None, attempts: Sequence[tuple[Step, int]]
@@ -199,11 +192,6 @@ def owned_by(workload: JsonObject, uid: str) -> bool:
 def is_settled(attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]) -> bool:
     """Return whether the status says of all these attempts that they are over."""
     return all(step.name in recorded and is_over(recorded[step.name], number) for step, number in attempts)
-
-
-def is_being_deleted(workload: JsonObject) -> bool:
-    """Return whether somebody has asked for the deletion of a Job or pod."""
-    return "deletionTimestamp" in workload["metadata"]
 
 
 def run_index(body: JsonObject) -> tuple[str, str]:

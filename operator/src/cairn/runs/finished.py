@@ -8,10 +8,10 @@ from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, Resource
 from cairn.clients.store import key_of
 from cairn.runs import naming
-from cairn.runs.attempts import is_being_deleted, owned_by, run_index
+from cairn.runs.attempts import owned_by, run_index
+from cairn.runs.needed import store_of
+from cairn.runs.observation import is_being_deleted
 from cairn.runs.retention import Retention, beyond_history, jobs_expire, run_expires
-
-LOOK_AGAIN_SECONDS = 300.0
 
 
 class FinishedRuns:
@@ -44,7 +44,7 @@ class FinishedRuns:
             for resource in workloads:
                 selector = naming.selector_of_run(name)
                 await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
-        return min(LOOK_AGAIN_SECONDS, *((moment - now).total_seconds() for moment in due)) if due else None
+        return self._clock.seconds_until(min(due)) if due else None
 
     async def _keep_history(self, run: JsonObject, stack: str, retention: Retention) -> None:
         """Delete the runs that are too many, unless they were counted since this one has ended: there may be thousands."""
@@ -62,6 +62,5 @@ class FinishedRuns:
 
     def _has(self, resource: Resource, run: JsonObject) -> bool:
         """Return whether there are Jobs, or pods without one, of the run."""
-        store = self._cluster.jobs if resource is JOBS else self._cluster.pods
-        uid = run["metadata"]["uid"]
-        return any(owned_by(item, uid) and not is_being_deleted(item) for item in store.indexed(*run_index(run)))
+        workloads = store_of(self._cluster, resource).indexed(*run_index(run))
+        return any(owned_by(item, run["metadata"]["uid"]) and not is_being_deleted(item) for item in workloads)

@@ -59,7 +59,7 @@ def labels(run: RunIdentity, stack: str, attempts: Sequence[tuple[str, int]]) ->
 
 def selector_of_run(name: str) -> str:
     """Return the label selector of a run's Jobs and pods."""
-    return f"{MANAGED_BY}={MANAGED_BY_CAIRN},{RUN_LABEL}={shortened(name)}"
+    return f"{SELECTOR}={shortened(name)}"
 
 
 def attempts_text(attempts: Sequence[tuple[str, int]]) -> str:

@@ -1,8 +1,11 @@
-"""What of Jobs and pods is kept in memory: many of them are known at a time. Pure."""
+"""What of Jobs and pods is kept in memory: many of them are known at a time."""
 
 from __future__ import annotations
 
 from cairn.api.base import JsonObject
+from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import JOBS, Resource
+from cairn.clients.store import ObjectStore
 from cairn.runs.pod import PLAN_VARIABLE
 
 POD_FIELDS = ("nodeName", "activeDeadlineSeconds")
@@ -28,3 +31,14 @@ def needed_of_pod(pod: JsonObject) -> JsonObject:
     spec = {"initContainers": containers("initContainers"), "containers": containers("containers")}
     kept = {field: pod["spec"][field] for field in POD_FIELDS if field in pod["spec"]}
     return {"metadata": pod["metadata"], "spec": {**spec, **kept}, "status": pod.get("status") or {}}
+
+
+def store_of(cluster: Cluster, resource: Resource) -> ObjectStore:
+    """Return where the Jobs, or the pods, of runs are kept."""
+    return cluster.jobs if resource is JOBS else cluster.pods
+
+
+def remember(cluster: Cluster, resource: Resource, workload: JsonObject) -> None:
+    """Keep a Job or pod as an answer brought it, until the watch brings it too."""
+    needed = needed_of_job if resource is JOBS else needed_of_pod
+    store_of(cluster, resource).put(needed(workload))

@@ -103,6 +103,11 @@ def has_ended(job: JsonObject) -> bool:
     return bool(_true_conditions(job) & {"Complete", "Failed"})
 
 
+def is_being_deleted(workload: JsonObject) -> bool:
+    """Return whether somebody has asked for the deletion of a Job or pod."""
+    return "deletionTimestamp" in workload["metadata"]
+
+
 def pod_has_ended(pod: JsonObject) -> bool:
     """Return whether no container of a pod runs any more."""
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
@@ -127,7 +132,7 @@ def observe_without_pod(
         elif conditions & {"Complete", "Failed"}:
             message = f"The pod of Job {name} was deleted before its end was recorded."
             yield replace(failed, reason=POD_DELETED, message=message)
-        elif job["metadata"].get("deletionTimestamp"):
+        elif is_being_deleted(job):
             yield replace(failed, reason=JOB_DELETED, message=f"Job {name} was deleted.")
         elif hindrance:
             yield replace(seen, reason=FAILED_CREATE, message=hindrance[:1024], wants_pod=True)

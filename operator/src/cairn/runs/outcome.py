@@ -13,6 +13,8 @@ from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, t
 
 PENDING = "Pending"
 """Reason of a run of which nothing runs, for want of something that a step waits for."""
+STACK_NOT_READY = "StackNotReady"
+PODS_NOT_ADMITTED = "PodsNotAdmitted"
 STOPPING = "Stopping"
 TIMED_OUT = "TimedOut"
 
@@ -41,7 +43,7 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
     if spec.suspend and not active:
         return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
     if held and not active:
-        return Outcome("Unknown", "StackNotReady", held[:4096])
+        return Outcome("Unknown", STACK_NOT_READY, held[:4096])
     failed = next((step for step in steps if step.state == "Failed"), None)
     if failed is not None:
         message = f"Step {failed.name} failed: {failed.reason}; independent steps go on."

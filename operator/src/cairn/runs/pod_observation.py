@@ -31,6 +31,7 @@ from cairn.runs.observation import (
     Fault,
     KeptArtifact,
     Phase,
+    is_being_deleted,
     pod_has_ended,
 )
 from cairn.runs.pod import reports_results_itself
@@ -79,6 +80,7 @@ class _View:
     """Whether no later step of the pod has had its turn."""
     whole_messages: bool
     logs: Mapping[str, str]
+    now: datetime
 
     @property
     def over(self) -> bool:
@@ -88,7 +90,12 @@ class _View:
     @property
     def being_deleted(self) -> bool:
         """Whether somebody has asked for the pod's deletion."""
-        return bool(self.pod["metadata"].get("deletionTimestamp"))
+        return is_being_deleted(self.pod)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the pod counts as lost with its node."""
+        return is_lost(self.pod, self.now)
 
     @property
     def was_taken_away(self) -> bool:
@@ -160,23 +167,24 @@ def observe_pod(
             last=index >= latest,
             whole_messages=reports_results_itself(len(declared)),
             logs=logs,
+            now=now,
         )
-        observed = _observe_step(view, now)
+        observed = _observe_step(view)
         turn_is_over = index <= latest and observed.phase in {Phase.SUCCEEDED, Phase.FAILED}
         yield observed
 
 
-def _observe_step(view: _View, now: datetime) -> AttemptObservation:
+def _observe_step(view: _View) -> AttemptObservation:
     ended = terminated(view.own)
     fetch_end = terminated(view.fetch)
     if fetch_end is not None and fetch_end["exitCode"] != 0:
         return _transfer_failed(view, view.fetch, fetch_end)
-    if ended is not None and _why_is_to_come(view, ended) and not is_lost(view.pod, now):
+    if ended is not None and _why_is_to_come(view, ended) and not view.lost:
         return view.seen(Phase.RUNNING, started=started_at(ended))
     if ended is not None and not _disrupted(view, ended):
-        return _own_ended(view, ended, now)
-    if view.over or is_lost(view.pod, now):
-        return _pod_ended(view, now)
+        return _own_ended(view, ended)
+    if view.over or view.lost:
+        return _pod_ended(view)
     own = running(view.own) or ended
     if own is not None:
         started = own.get("startedAt")
@@ -194,26 +202,24 @@ def _being_deleted(view: _View) -> JsonObject:
     return {"reason": POD_DELETED, "message": f"Pod {name} is being deleted; its containers have their grace period."}
 
 
-def _own_ended(view: _View, ended: JsonObject, now: datetime) -> AttemptObservation:
+def _own_ended(view: _View, ended: JsonObject) -> AttemptObservation:
     """Judge a step whose own container has ended."""
     if ended["exitCode"] != 0:
         return _own_failed(view, ended)
     if view.publishes:
-        return _publishing(view, ended, now)
-    deleted_at, ended_at = _deleted_at(view.pod), ended.get("finishedAt")
-    after_deletion = deleted_at is not None and ended_at is not None and parse(ended_at) > parse(deleted_at)
-    if view.last and (view.was_taken_away or after_deletion):
-        return _pod_ended(view, now)  # what ends with 0 because it was told to stop has not succeeded
+        return _publishing(view, ended)
+    if view.last and _taken_away(view, ended):
+        return _pod_ended(view)  # what ends with 0 because it was told to stop has not succeeded
     return _succeeded(view, ended, {}, str(ended.get("message") or "") if results_of(view.step) else None)
 
 
-def _publishing(view: _View, own: JsonObject, now: datetime) -> AttemptObservation:
+def _publishing(view: _View, own: JsonObject) -> AttemptObservation:
     """Judge a step whose own container has ended well, by what publish says."""
     started = started_at(own)
     published = terminated(view.publish)
     if published is None:
-        if view.over or is_lost(view.pod, now):
-            return _pod_ended(view, now)
+        if view.over or view.lost:
+            return _pod_ended(view)
         reason, message = stuck(view.publish) or (None, None)
         return view.seen(Phase.RUNNING, started=started, reason=reason, message=message)
     if published["exitCode"] != 0:
@@ -276,7 +282,7 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
 
 def _transfer_failed(view: _View, container: JsonObject | None, ended: JsonObject) -> AttemptObservation:
     if _disrupted(view, ended) and report_of(ended, None) is None:
-        return _pod_ended(view, None)
+        return _pod_ended(view)
     report = report_of(ended, view.logs.get(name_of(container)))
     reason, message = (
         "TransferFailed",
@@ -291,7 +297,7 @@ def _transfer_failed(view: _View, container: JsonObject | None, ended: JsonObjec
     return view.failed(fault, reason, message, started=started_at(own), ended=ended.get("finishedAt"))
 
 
-def _pod_ended(view: _View, now: datetime | None) -> AttemptObservation:
+def _pod_ended(view: _View) -> AttemptObservation:
     """Judge an attempt whose pod ended, or is lost, before its own containers said how it went."""
     status = view.pod.get("status", {})
     disruption = next(
@@ -304,7 +310,7 @@ def _pod_ended(view: _View, now: datetime | None) -> AttemptObservation:
     )
     name = view.pod["metadata"]["name"]
     fault = Fault.DISRUPTION
-    if now is not None and not view.over and is_lost(view.pod, now):
+    if view.lost and not view.over:
         reason = NODE_LOST
         message = f"Pod {name} is lost with its node {view.pod['spec'].get('nodeName')}, which does not answer."
     elif status.get("reason"):
@@ -348,26 +354,36 @@ def is_lost(pod: JsonObject, now: datetime) -> bool:
 
 def _gone_at(pod: JsonObject) -> datetime | None:
     """Return when a pod that is being deleted counts as lost: its `deletionTimestamp` is the end of the grace period."""
-    deletion = pod["metadata"].get("deletionTimestamp")
-    return parse(deletion) + LOST_AFTER if deletion else None
+    return parse(pod["metadata"]["deletionTimestamp"]) + LOST_AFTER if is_being_deleted(pod) else None
 
 
 def _deleted_at(pod: JsonObject) -> str | None:
     """Return when the deletion of a pod was asked for."""
-    metadata = pod["metadata"]
-    if "deletionTimestamp" not in metadata:
+    if not is_being_deleted(pod):
         return None
+    metadata = pod["metadata"]
     grace_period = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
     return timestamp(parse(metadata["deletionTimestamp"]) - grace_period)
 
 
 def _disrupted(view: _View, ended: JsonObject) -> bool:
     """Return whether the container was stopped from outside: it failed in a pod that is being taken away."""
-    if ended["exitCode"] == 0 or ended.get("reason") == "OOMKilled":
+    return ended["exitCode"] != 0 and ended.get("reason") != "OOMKilled" and _taken_away(view, ended)
+
+
+def _taken_away(view: _View, ended: JsonObject) -> bool:
+    """Return whether the container ended with its pod, not by itself.
+
+    Times are to the second: in that of the deletion, a failure counts as its doing, a success as the container's own.
+    """
+    if view.was_taken_away:
+        return True
+    deleted_at, ended_at, failed = _deleted_at(view.pod), ended.get("finishedAt"), ended["exitCode"] != 0
+    if deleted_at is None:
         return False
-    deleted_at, ended_at = _deleted_at(view.pod), ended.get("finishedAt")
-    by_deletion = deleted_at is not None and (ended_at is None or parse(ended_at) >= parse(deleted_at))
-    return by_deletion or view.was_taken_away
+    if ended_at is None or parse(ended_at) == parse(deleted_at):
+        return failed
+    return parse(ended_at) > parse(deleted_at)
 
 
 def _why_is_to_come(view: _View, ended: JsonObject) -> bool:

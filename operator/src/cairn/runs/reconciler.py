@@ -19,10 +19,10 @@ from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
 from cairn.runs.finished import FinishedRuns
-from cairn.runs.outcome import Outcome
+from cairn.runs.outcome import PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
-from cairn.runs.recorder import PODS_NOT_ADMITTED, STACK_NOT_READY, RunRecorder
+from cairn.runs.recorder import RunRecorder
 from cairn.runs.references import Values
 from cairn.runs.scheduling import OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
@@ -36,8 +36,6 @@ from cairn.stacks.resolution import UsableStack
 logger = logging.getLogger(__name__)
 
 RETRY_REFUSED_SECONDS = 10.0
-LOOK_AGAIN_SECONDS = 300.0
-"""How long to wait at most for what is due at a time of day: the clock may be set."""
 PROBLEMS_TOLD = 10
 
 
@@ -80,7 +78,6 @@ class RunReconciler:
             self._forget(key)
             await self._workloads.release_all(key)
             return None
-        await self._workloads.release_of_others(body)
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
             self._forget(key)
@@ -88,6 +85,7 @@ class RunReconciler:
             await self._workloads.remove_left_over(body, status)
             await self._workloads.release_all(key)
             return await self._finished.look_after(body)
+        await self._workloads.release_of_others(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
         except ValidationError as error:
@@ -186,8 +184,8 @@ class RunReconciler:
             return None
         if planned.look_again is None:
             return at_most
-        seconds = max(0.0, (planned.look_again - self._clock.now()).total_seconds())
-        return min(seconds, at_most if at_most is not None else LOOK_AGAIN_SECONDS)
+        seconds = self._clock.seconds_until(planned.look_again)
+        return seconds if at_most is None else min(seconds, at_most)
 
     def _hold_of(self, key: Key) -> _Hold | None:
         """Return the pause that a run is in, or None."""

@@ -8,12 +8,10 @@ from cairn.api.time import seconds_between
 from cairn.clients import metrics
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, TooLargeError
-from cairn.runs.outcome import PENDING, Outcome
+from cairn.runs.outcome import PENDING, PODS_NOT_ADMITTED, Outcome
 from cairn.runs.status import SUCCEEDED, without_logs
 from cairn.runs.step_plan import ENDED
 
-STACK_NOT_READY = "StackNotReady"
-PODS_NOT_ADMITTED = "PodsNotAdmitted"
 NO_EVENT = frozenset({"Running"})
 """Reasons that the status tells well enough; an Event is a write that each run would cost."""
 TROUBLE = frozenset({PENDING, PODS_NOT_ADMITTED})

@@ -6,7 +6,7 @@ Each request can be repeated: names follow from run, step and attempt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -30,19 +30,19 @@ from cairn.clients.store import Key, key_of
 from cairn.runs import naming
 from cairn.runs.attempts import (
     CAN_BE_TRIED_AGAIN,
-    is_being_deleted,
     is_settled,
     newest_by_job,
     owned_by,
     run_index,
 )
 from cairn.runs.job import build_bare_pod, build_job
-from cairn.runs.needed import needed_of_job, needed_of_pod
+from cairn.runs.needed import remember
 from cairn.runs.observation import (
     FAILED_CREATE,
     STOPPING_DEADLINE_SECONDS,
     attempts_in,
     has_ended,
+    is_being_deleted,
     pod_has_ended,
 )
 from cairn.runs.planner import Stop, StopMode
@@ -101,32 +101,33 @@ class Workloads:
             if not pod_has_ended(pod):
                 await self._remove(PODS, pod, body, by_themselves)
 
-    async def release(self, pods: Iterable[JsonObject]) -> None:
-        """Let pods go that somebody has deleted, and whose end is recorded or does not matter any more."""
-        for pod in pods:
-            metadata = pod["metadata"]
-            if is_being_deleted(pod) and FINALIZER in metadata.get("finalizers", ()):
-                others = [item for item in metadata["finalizers"] if item != FINALIZER]
-                patch = {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
-                with suppress(NotFoundError):
-                    await self._cluster.kubernetes.merge(PODS, *key_of(pod), patch)
-
     async def release_settled(self, body: JsonObject, steps: Iterable[Step], statuses: Iterable[StepStatus]) -> None:
         """Let those pods of a run go whose attempts are recorded as over."""
         by_name = {step.name: step for step in steps}
         recorded = {step.name: step for step in statuses}
-        pods = self._cluster.pods.indexed(*run_index(body))
-        mine = [pod for pod in pods if owned_by(pod, body["metadata"]["uid"])]
-        await self.release(pod for pod in mine if is_settled(attempts_in(pod, by_name), recorded))
+        uid = body["metadata"]["uid"]
+        await self._release(
+            key_of(body), lambda pod: owned_by(pod, uid) and is_settled(attempts_in(pod, by_name), recorded)
+        )
 
     async def release_of_others(self, body: JsonObject) -> None:
         """Let the pods go of an earlier run of that name: they hold the names that this one's pods would have."""
-        pods = self._cluster.pods.indexed(*run_index(body))
-        await self.release(pod for pod in pods if not owned_by(pod, body["metadata"]["uid"]))
+        uid = body["metadata"]["uid"]
+        await self._release(key_of(body), lambda pod: not owned_by(pod, uid))
 
     async def release_all(self, key: Key) -> None:
         """Let all pods of a run go that has ended, or is not there any more."""
-        await self.release(self._cluster.pods.indexed(key[0], shortened(key[1])))
+        await self._release(key, lambda _: True)
+
+    async def _release(self, run: Key, may_go: Callable[[JsonObject], bool]) -> None:
+        """Let pods go that somebody has deleted, and whose end is recorded or does not matter any more."""
+        for pod in self._cluster.pods.indexed(run[0], shortened(run[1])):
+            metadata = pod["metadata"]
+            if is_being_deleted(pod) and FINALIZER in metadata.get("finalizers", ()) and may_go(pod):
+                others = [item for item in metadata["finalizers"] if item != FINALIZER]
+                patch = {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+                with suppress(NotFoundError):
+                    await self._cluster.kubernetes.merge(PODS, *key_of(pod), patch)
 
     async def _remove(
         self, resource: Resource, workload: JsonObject, run: JsonObject, ended_by_themselves: AbstractSet[str]
@@ -154,10 +155,7 @@ class Workloads:
             refusal = refusal_of(error, f"The API server did not create {what}")
             refused = resource is PODS and isinstance(error, ForbiddenError)
             return replace(refusal, reason=FAILED_CREATE) if refused else refusal
-        if resource is PODS:
-            self._cluster.pods.put(needed_of_pod(created))
-        else:
-            self._cluster.jobs.put(needed_of_job(created))
+        remember(self._cluster, resource, created)
         return None
 
     async def _stop(self, namespace: str, stop: Stop) -> None:
@@ -168,7 +166,7 @@ class Workloads:
                 stopped = await kubernetes.merge(PODS, namespace, attempt.pod_name, deadline)
             except NotFoundError:
                 return  # it has gone by itself, which is about to be seen
-            self._cluster.pods.put(needed_of_pod(stopped))
+            remember(self._cluster, PODS, stopped)
             return
         immediate = stop.mode is StopMode.IMMEDIATE
         if attempt.job_name is not None and attempt.job_uid is not None:
