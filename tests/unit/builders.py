@@ -157,8 +157,8 @@ def step_status(name: str, state: str, **fields: Any) -> StepStatus:
 def seen(name: str, phase: Phase, number: int = 1, **fields: Any) -> AttemptObservation:
     """Return an attempt as its Job and pod show it."""
     job = f"wine-1-{name}-{number}"
-    shown: dict[str, Any] = {"pod_name": f"pod-of-{job}", **fields}
-    return AttemptObservation(name, number, phase, job, f"uid-of-{job}", **shown)
+    shown: dict[str, Any] = {"job_name": job, "job_uid": f"uid-of-{job}", "pod_name": f"pod-of-{job}", **fields}
+    return AttemptObservation(name, number, phase, **shown)
 
 
 def seen_failed(name: str, fault: Fault, number: int = 1, **fields: Any) -> AttemptObservation:

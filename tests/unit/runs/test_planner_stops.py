@@ -80,6 +80,23 @@ class TestHowAttemptsAreStopped:
 
         assert decided.stops == (Stop(old, StopMode.DELETE),)
 
+    def test_a_step_whose_turn_comes_after_one_that_was_given_up_is_deleted(self):
+        recorded = status_of("a", "Retrying", reason="PendingTimeout", nextAttemptTime=LATER)
+        ended, begun = seen("a", Phase.SUCCEEDED), runs("b", job_name="wine-1-a-1")
+
+        decided = planned(run_spec(step("a"), step("b", dependsOn=["a"])), ended, begun, recorded=[recorded])
+
+        assert decided.stops == (Stop(begun, StopMode.DELETE),)
+        assert states(decided) == {"a": "Retrying", "b": "Pending"}
+
+    def test_what_came_after_one_that_was_given_up_does_not_count_once_another_attempt_has_succeeded(self):
+        recorded = status_of("a", "Succeeded", attempts=2)
+        given_up, came_after = seen("a", Phase.SUCCEEDED), seen("b", Phase.SUCCEEDED, job_name="wine-1-a-1")
+
+        decided = planned(run_spec(step("a"), step("b", dependsOn=["a"])), given_up, came_after, recorded=[recorded])
+
+        assert [launch.attempts for launch in decided.launches] == [(("b", 1),)]
+
     def test_what_has_ended_by_itself_is_not_stopped(self):
         assert planned(self.SPEC, seen("a", Phase.SUCCEEDED), now=after(61)).stops == ()
 

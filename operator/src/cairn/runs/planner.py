@@ -26,6 +26,7 @@ from cairn.runs.step_plan import (
     Refusal,
     Situation,
     advance,
+    has_succeeded,
     is_over,
     pending_deadline,
     running_deadline,
@@ -85,7 +86,7 @@ def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None,
 
     Without a scheduler nothing starts; `held` is the sentence that says why.
     """
-    attempts = _latest(observed.attempts)
+    attempts = _latest(_that_count(observed))
     recorded = [observed.recorded[step.name] for step in spec.steps if step.name in observed.recorded]
     halt = halt_of(spec, recorded, observed.start_time, now)
     starts = scheduler is not None and not spec.suspend
@@ -122,6 +123,29 @@ def _unmade(states: Mapping[str, StepStatus], attempts: Mapping[str, AttemptObse
         for name, state in states.items()
         if state.state == "Queued" and (name not in attempts or attempts[name].number < state.attempts)
     )
+
+
+def _that_count(observed: Observed) -> Iterator[AttemptObservation]:
+    """Yield the attempts but those whose turn came in a pod in which an earlier step's attempt had been given up."""
+    given_up = _given_up(observed.recorded, observed.attempts)
+    for attempt in observed.attempts:
+        if attempt.workload not in given_up or attempt.number <= _attempts_of(observed.recorded, attempt.step):
+            yield attempt
+
+
+def _given_up(recorded: Mapping[str, StepStatus], attempts: Iterable[AttemptObservation]) -> frozenset[str | None]:
+    """Return the Jobs and pods in which a step did not succeed, whatever their containers go on to do."""
+    return frozenset(
+        attempt.workload
+        for attempt in attempts
+        if attempt.step in recorded
+        and is_over(recorded[attempt.step], attempt.number)
+        and not has_succeeded(recorded[attempt.step], attempt.number)
+    )
+
+
+def _attempts_of(recorded: Mapping[str, StepStatus], step: str) -> int:
+    return recorded[step].attempts if step in recorded else 0
 
 
 def _latest(attempts: Iterable[AttemptObservation]) -> Mapping[str, AttemptObservation]:
@@ -167,12 +191,15 @@ def _stops(
     states: Mapping[str, StepStatus], attempts: Iterable[AttemptObservation], halt: Halt | None
 ) -> Iterator[Stop]:
     """Yield the attempts that are there but are over, or to be stopped, and do not know it yet."""
+    attempts = tuple(attempts)
     over = StopMode.IMMEDIATE if halt is not None and halt.immediately else StopMode.DELETE
+    given_up = _given_up(states, attempts)
     for attempt in attempts:
         if attempt.phase not in LIVE:
             continue
         state = states.get(attempt.step)
-        if state is None or is_over(state, attempt.number):
+        began_in_vain = attempt.workload in given_up and attempt.phase is Phase.RUNNING
+        if state is None or is_over(state, attempt.number) or (began_in_vain and attempt.number > state.attempts):
             yield Stop(attempt, over)
         elif state.reason in STOP_REASONS and not attempt.being_stopped:
             yield Stop(attempt, StopMode.GRACEFUL if attempt.on_node else StopMode.DELETE)

@@ -75,6 +75,11 @@ def is_over(status: StepStatus, number: int) -> bool:
     return status.state == "Retrying" and number == status.attempts
 
 
+def has_succeeded(status: StepStatus, number: int) -> bool:
+    """Return whether the status says that this attempt has succeeded."""
+    return status.state == "Succeeded" and number == status.attempts
+
+
 def pending_deadline(step: Step, status: StepStatus) -> datetime | None:
     """Return until when an attempt that is queued must have started."""
     if status.state != "Queued" or status.queued_time is None:
