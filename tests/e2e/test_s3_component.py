@@ -87,6 +87,7 @@ def spellings(values: set[str]) -> set[str]:
 def store(namespace: Cluster, s3_service: S3Server, bucket: str) -> Store:
     """The Stack, and nothing yet of the store that it names."""
     namespace.apply(component("local", {"orchestrator": {"local": {}}}))
+    namespace.wait_condition("StackComponent", "local", "Ready", status="True", timeout=WITHIN)
     namespace.apply(stack("stack", orchestrator="local", store="bucket"))
     return Store(namespace, s3_service, bucket)
 
@@ -299,11 +300,12 @@ def test_rotated_credentials_are_used_by_the_next_run(store: Store) -> None:
 
 
 def test_each_change_makes_one_event(store: Store) -> None:
+    broken, stack_broken = ("Warning", "InvalidCredentials"), ("Warning", "ComponentsNotReady")
+    without_component = stack_broken
+    has_events(store.namespace, "Stack", "stack", [without_component])
     store.has_credentials(**{**store.server.credentials, "AWS_SECRET_ACCESS_KEY": "not-the-secret-of-it"})
     store.is_configured()
     store.is_broken("InvalidCredentials")
-    broken, stack_broken = ("Warning", "InvalidCredentials"), ("Warning", "ComponentsNotReady")
-    without_component = stack_broken
     has_events(store.namespace, "StackComponent", "bucket", [broken])
     has_events(store.namespace, "Stack", "stack", [without_component, stack_broken])
     unchanged = versions(store.namespace)
