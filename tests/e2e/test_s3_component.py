@@ -87,7 +87,6 @@ def spellings(values: set[str]) -> set[str]:
 def store(namespace: Cluster, s3_service: S3Server, bucket: str) -> Store:
     """The Stack, and nothing yet of the store that it names."""
     namespace.apply(component("local", {"orchestrator": {"local": {}}}))
-    namespace.wait_condition("StackComponent", "local", "Ready", status="True", timeout=WITHIN)
     namespace.apply(stack("stack", orchestrator="local", store="bucket"))
     return Store(namespace, s3_service, bucket)
 
@@ -301,22 +300,27 @@ def test_rotated_credentials_are_used_by_the_next_run(store: Store) -> None:
 
 def test_each_change_makes_one_event(store: Store) -> None:
     broken, stack_broken = ("Warning", "InvalidCredentials"), ("Warning", "ComponentsNotReady")
-    without_component = stack_broken
-    has_events(store.namespace, "Stack", "stack", [without_component])
-    store.has_credentials(**{**store.server.credentials, "AWS_SECRET_ACCESS_KEY": "not-the-secret-of-it"})
+    mended, stack_mended = ("Normal", "Checked"), ("Normal", "ComponentsReady")
+    store.has_credentials(**store.server.credentials)
     store.is_configured()
+    store.is_mended()
+    before = events_ending_with(store.namespace, "StackComponent", "bucket", mended)
+    stack_before = events_ending_with(store.namespace, "Stack", "stack", stack_mended)
+
+    store.has_credentials(**{**store.server.credentials, "AWS_SECRET_ACCESS_KEY": "not-the-secret-of-it"})
     store.is_broken("InvalidCredentials")
-    has_events(store.namespace, "StackComponent", "bucket", [broken])
-    has_events(store.namespace, "Stack", "stack", [without_component, stack_broken])
+
+    has_events(store.namespace, "StackComponent", "bucket", [*before, broken])
+    has_events(store.namespace, "Stack", "stack", [*stack_before, stack_broken])
     unchanged = versions(store.namespace)
-
     time.sleep(UNCHANGED)
-
     assert versions(store.namespace) == unchanged, "a failure that stays the same is written again and again"
+
     store.has_credentials(**store.server.credentials)
     store.is_mended()
-    has_events(store.namespace, "StackComponent", "bucket", [broken, ("Normal", "Checked")])
-    has_events(store.namespace, "Stack", "stack", [without_component, stack_broken, ("Normal", "ComponentsReady")])
+
+    has_events(store.namespace, "StackComponent", "bucket", [*before, broken, mended])
+    has_events(store.namespace, "Stack", "stack", [*stack_before, stack_broken, stack_mended])
 
 
 def test_component_says_which_stacks_use_it(store: Store) -> None:
@@ -391,14 +395,26 @@ def uses(namespace: Cluster, stacks: list[str]) -> None:
     )
 
 
-def has_events(namespace: Cluster, kind: str, name: str, wanted: list[tuple[str, str]]) -> None:
-    """Wait until these are type and reason of all Events about an object, which follow its status."""
+def events_of(namespace: Cluster, kind: str, name: str) -> list[tuple[str, str]]:
+    """Return type and reason of all Events about an object, in their order."""
+    events = sorted(namespace.events(kind, name), key=lambda event: event["eventTime"])
+    return [(event["type"], event["reason"]) for event in events]
+
+
+def events_ending_with(namespace: Cluster, kind: str, name: str, last: tuple[str, str]) -> list[tuple[str, str]]:
+    """Wait until that is the last Event about an object, which follows its status, and return all."""
     deadline = time.monotonic() + WITHIN
-    found: list[tuple[str, str]] = []
-    while found != wanted and time.monotonic() < deadline:
+    while (found := events_of(namespace, kind, name))[-1:] != [last] and time.monotonic() < deadline:
         time.sleep(0.1)
-        events = sorted(namespace.events(kind, name), key=lambda event: event["eventTime"])
-        found = [(event["type"], event["reason"]) for event in events]
+    assert found[-1:] == [last]
+    return found
+
+
+def has_events(namespace: Cluster, kind: str, name: str, wanted: list[tuple[str, str]]) -> None:
+    """Wait until these are all Events about an object, which follow its status."""
+    deadline = time.monotonic() + WITHIN
+    while (found := events_of(namespace, kind, name)) != wanted and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert found == wanted
 
 
