@@ -46,6 +46,8 @@ LARGE: dict[str, Callable[[], JsonObject]] = {
             "resources": {part: {f"k{index}": "1Gi" for index in range(32)} for part in ("requests", "limits")}
         },
     ),
+    "items": lambda: run(forEach={"items": ["x" * 100] * 15}),
+    "conditions": lambda: run(when="x" * 1000),
     "scripts": lambda: run(script="x" * 2600),
 }
 

@@ -21,7 +21,7 @@ FILES = sorted(path.name for path in SAMPLES.glob("*.yaml"))
 NEEDS_A_GPU = "run-step-operator.yaml"
 RUNS = [name for name in FILES if name.startswith("run-") and name != NEEDS_A_GPU]
 SUSPENDED = "run-suspended.yaml"
-ENDS_OTHERWISE = {"run-failure-policy.yaml": "StepFailed"}
+ENDS_OTHERWISE = {"run-failure-policy.yaml": "StepFailed", "run-finally.yaml": "StepFailed"}
 APPLY = {"server-side": ("apply", "--server-side"), "client-side": ("apply",)}
 
 

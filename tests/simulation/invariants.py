@@ -8,9 +8,11 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Retry, Step
-from cairn.runs.graph import dependencies_of
+from cairn.runs.for_each import InstanceMaker, state_of
+from cairn.runs.graph import StepGraph
 from cairn.runs.naming import attempts_of
-from cairn.runs.step_plan import ACTIVE, ENDED, NOT_SUCCEEDED
+from cairn.runs.readiness import NO_ITEMS
+from cairn.runs.states import ACTIVE, ENDED, NOT_SUCCEEDED, SKIPPED_ON_PURPOSE, lets_pass
 from tests.simulation.nodes import Attempt, Truth
 
 
@@ -28,7 +30,8 @@ class Invariants:
     """Checks each write of the status against the one before, and against what really happened."""
 
     def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth) -> None:
-        self._steps = {step.name: step for step in spec.steps}
+        self._maker = InstanceMaker(StepGraph(spec))
+        self._run_steps = self._maker.steps({})
         self._spec = spec
         self._limit = limit
         self._truth = truth
@@ -48,6 +51,7 @@ class Invariants:
         if old.completion_time is not None:
             holds(_without_generation(new) == _without_generation(old), "a finished run has changed")
         before = {step.name: step for step in old.steps}
+        self._run_steps = self._maker.steps({step.name: step for step in new.steps})
         for step in new.steps:
             self._step(before.get(step.name) or StepStatus(name=step.name, state="Pending"), step, new, run)
         self._finished(new, run)
@@ -63,8 +67,8 @@ class Invariants:
         holds(state.attempts == number, f"{name} is made, but attempt {number} of {first} is not what is recorded")
         holds(self._made.get(name, True), f"{name} is made twice")
         holds(state.state not in ENDED, f"{name} is made after {first} has ended")
-        for dependency in dependencies_of(self._steps[first]):
-            holds(states[dependency].state == "Succeeded", f"{name} is made before {dependency} has succeeded")
+        for dependency in self._run_steps.needs(first):
+            holds(self._lets_pass(dependency, states), f"{name} is made before {dependency} has succeeded")
         self._made[name] = False
 
     def deleted_by_somebody(self, name: str) -> None:
@@ -77,7 +81,7 @@ class Invariants:
         holds(live == 0, "Jobs or pods are left that have not ended, or cannot go")
 
     def _step(self, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
-        step, name = self._steps[new.name], new.name
+        step, name = self._step_of(new.name), new.name
         if old.state in ENDED:
             holds(new == old, f"{name} has ended and changed after that")
         policy = step.retry or Retry()
@@ -96,21 +100,34 @@ class Invariants:
         made_before = new.job_name is not None
         recorded = [item.number for item in new.previous_attempts or ()]
         holds(recorded == list(range(1, new.attempts)), f"attempts of {name} have no record: {recorded}")
-        for dependency in dependencies_of(step):
-            holds(states[dependency].state == "Succeeded", f"{name} begins before {dependency} has succeeded")
+        for dependency in self._run_steps.needs(name):
+            holds(self._lets_pass(dependency, states), f"{name} begins before {dependency} has succeeded")
+        main = [states[other] for other in self._run_steps.main]
+        if self._run_steps.is_finally(name):
+            holds(all(item.state in ENDED for item in main), f"{name} begins before all others have ended")
         if made_before:
             return  # its turn has come in a pod that other steps share
-        holds(not spec.get("cancel"), f"{name} begins after the run was cancelled")
-        holds(not spec.get("suspend"), f"{name} begins while the run is suspended")
-        failed = any(item.state == "Failed" for item in status.steps)
-        holds(not failed or self._spec.failure_policy == "ContinueOnFailure", f"{name} begins against the policy")
+        failed = any(item.state == "Failed" for item in main)
+        stops = failed and self._spec.failure_policy != "ContinueOnFailure"
+        ends = stops or spec.get("cancel") or any(item.reason == "RunTimedOut" for item in main)
+        holds(not spec.get("suspend") or ends, f"{name} begins while the run is suspended")
+        if self._run_steps.is_finally(name):
+            holds(spec.get("cancel") != "Immediate", f"{name} begins after the run was cancelled at once")
+        else:
+            holds(not spec.get("cancel"), f"{name} begins after the run was cancelled")
+            holds(not stops, f"{name} begins against the policy")
         active = sum(item.state in ACTIVE for item in status.steps)
         holds(active <= self._limit, f"{active} steps are under way, more than {self._limit}")
+
+    def _lets_pass(self, name: str, states: Mapping[str, StepStatus]) -> bool:
+        return lets_pass(state_of(self._run_steps, name, states), used=False)
 
     def _as_it_happened(self, new: StepStatus) -> None:
         attempt = (new.name, new.attempts)
         if new.state == "Running":
             self._seen_running.add(attempt)
+        if new.reason == NO_ITEMS:
+            return
         codes, disturbed = self._truth.exit_codes[attempt], attempt in self._truth.disturbed
         if new.state == "Succeeded":
             holds(0 in codes, f"{attempt} has not succeeded")
@@ -129,7 +146,11 @@ class Invariants:
             holds(uncharged or not lost or attempt not in self._seen_running, f"the disruption of {attempt} is charged")
 
     def _timed_out(self, name: str, reason: str | None) -> bool:
-        return reason == "DeadlineExceeded" and self._steps[name].timeout_seconds is not None
+        return reason == "DeadlineExceeded" and self._step_of(name).timeout_seconds is not None
+
+    def _step_of(self, name: str) -> Step:
+        """Return a step; also one with forEach before its items are known."""
+        return self._run_steps.by_name.get(name) or self._run_steps.graph.steps[name]
 
     def _finished(self, new: PipelineRunStatus, run: JsonObject) -> None:
         states = [step.state for step in new.steps]
@@ -139,7 +160,9 @@ class Invariants:
             return
         holds(all(state in ENDED for state in states), "the run has ended before its steps")
         if condition.status == "True":
-            holds(set(states) <= {"Succeeded"}, "the run has succeeded without its steps")
+            skipped = [step for step in new.steps if step.state == "Skipped"]
+            on_purpose = all(step.reason in SKIPPED_ON_PURPOSE for step in skipped)
+            holds(set(states) <= {"Succeeded", "Skipped"} and on_purpose, "the run has succeeded without its steps")
         else:
             holds(run["spec"].get("cancel") or set(states) & NOT_SUCCEEDED, "the run has failed without reason")
         if run["spec"].get("cancel") and self._last.completion_time is None:

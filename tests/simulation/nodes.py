@@ -200,7 +200,8 @@ class Nodes:
     def _terminate(self, pod: JsonObject, container: JsonObject, attempt: Attempt, code: int, reason: str) -> None:
         started = container["state"]["running"]["startedAt"]
         ended = {"startedAt": started, "finishedAt": timestamp(self.clock.true_time())}
-        container["state"] = {"terminated": {"exitCode": code, "reason": reason, "message": "", **ended}}
+        written = self.scenario.results(attempt[0]) if code == 0 else ""
+        container["state"] = {"terminated": {"exitCode": code, "reason": reason, "message": written, **ended}}
         self.truth.exit_codes[attempt].add(code)
         self._ends.pop((pod["metadata"]["uid"], container["name"]), None)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from cairn.api.for_each import ForEach
 from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.step import Outputs, Step
 from tests.simulation.api_server import Faults
 from tests.unit.builders import run_spec, step
 
 MOST_STEPS = 6
 ORCHESTRATORS = ("jobs", "pods", "laptop")
 """A Job for each step, a pod for each, and one pod for all of them."""
+
+
+RESULT = "items"
+"""Result that a step writes whose items another one is for."""
 
 
 class Behaviour(Enum):
@@ -55,8 +62,18 @@ class Scenario:
             self._behaviours[name, number] = self._draw(name)
         return self._behaviours[name, number]
 
+    def results(self, name: str) -> str:
+        """Return what a step writes as its results when it succeeds."""
+        declared = self.spec_of(name).outputs
+        return json.dumps({RESULT: list("abc"[: len(self.spec.steps) % 4])}) if declared else ""
+
+    def spec_of(self, name: str) -> Step:
+        """Return a step as it is written."""
+        index = name.rsplit("-", 1)[0]
+        return next(item for item in (*self.spec.steps, *(self.spec.finally_ or ())) if item.name in {name, index})
+
     def _draw(self, name: str) -> Behaviour:
-        declared = next(item for item in self.spec.steps if item.name == name)
+        declared = self.spec_of(name)
         ends = declared.timeout_seconds is not None or self.spec.timeout_seconds is not None
         return self._dice.choices(list(Behaviour), weights=(12, 4, 1, 2 if ends else 0, 1, 1))[0]
 
@@ -64,11 +81,12 @@ class Scenario:
 def scenario(seed: int) -> Scenario:
     """Return the scenario of a seed."""
     dice = random.Random(seed)
-    spec = _spec(dice)
+    orchestrator = dice.choice(ORCHESTRATORS)
+    spec = _spec(dice, writes_results=orchestrator != "laptop")
     calm = dice.random() < 0.2
     return Scenario(
         spec=spec,
-        orchestrator=dice.choice(ORCHESTRATORS),
+        orchestrator=orchestrator,
         faults=Faults() if calm else Faults(crash=dice.choice((0, 0.02, 0.1)), error=dice.choice((0, 0.05, 0.2))),
         operators=2 if not calm and dice.random() < 0.1 else 1,
         cancel_after=dice.randrange(60) if dice.random() < 0.25 else None,
@@ -89,17 +107,51 @@ def _some_turns(dice: random.Random) -> range:
     return range(first, first + dice.randrange(1, 40))
 
 
-def _spec(dice: random.Random) -> PipelineRunSpec:
+def _spec(dice: random.Random, *, writes_results: bool) -> PipelineRunSpec:
     count = dice.randint(1, MOST_STEPS)
     names = [f"s{index}" for index in range(count)]
-    steps = [step(name, **_step_fields(dice, names[:index])) for index, name in enumerate(names)]
+    flows = dice.random() < 0.5
+    steps = [
+        step(name, **{**(needs := _step_fields(dice, names[:index])), **(_flow(dice, needs) if flows else {})})
+        for index, name in enumerate(names)
+    ]
+    if flows and writes_results and len(steps) > 1:
+        steps[0] = steps[0].model_copy(update={"outputs": Outputs(results=(RESULT,))})
+        each = ForEach(items_from=f"steps.s0.results.{RESULT}")
+        steps[-1] = steps[-1].model_copy(update={"for_each": each})
     dice.shuffle(steps)
-    fields: dict[str, Any] = {"failurePolicy": dice.choice(("ContinueOnFailure", "StopOnFailure", "FailFast"))}
+    last = [step(f"f{index}", **_last_fields(dice, index)) for index in range(dice.choice((0, 1, 2)) if flows else 0)]
+    fields: dict[str, Any] = {
+        "finally": last,
+        "failurePolicy": dice.choice(("ContinueOnFailure", "StopOnFailure", "FailFast")),
+    }
     if dice.random() < 0.2:
         fields["timeoutSeconds"] = dice.choice((10, 60, 300))
     if dice.random() < 0.3:
         fields["maxParallelSteps"] = dice.randint(1, 3)
     return run_spec(*steps, **fields)
+
+
+def _flow(dice: random.Random, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return on what it depends whether a step runs, and how often."""
+    of_needed = [f"steps.{name}.state == 'Succeeded'" for name in fields.get("dependsOn", ())]
+    drawn = dice.random()
+    if drawn < 0.2:
+        items = list("abc"[: dice.randint(0, 3)])
+        return {"forEach": {"items": items}, "when": dice.choice(("true", "item.index != 1", "item.value == 'a'"))}
+    if drawn < 0.5:
+        return {"when": dice.choice(("true", "false", *of_needed))}
+    return {}
+
+
+def _last_fields(dice: random.Random, index: int) -> Mapping[str, Any]:
+    """Return what a step of `finally` is like."""
+    fields: dict[str, Any] = {**_step_fields(dice, ["f0"][:index]), "timeoutSeconds": 30}
+    if dice.random() < 0.5:
+        fields["when"] = dice.choice(
+            ("run.state == 'Failed'", "run.state != 'Succeeded'", "steps.s0.state != 'Failed'")
+        )
+    return fields
 
 
 def _step_fields(dice: random.Random, earlier: list[str]) -> Mapping[str, Any]:

@@ -21,6 +21,9 @@ from cairn.components.orchestrator.kubernetes import KubernetesConfig, Kubernete
 from cairn.components.orchestrator.local import Local, LocalConfig
 from cairn.components.step_operator.kubernetes import KubernetesConfig as StepOperatorConfig
 from cairn.components.step_operator.kubernetes import KubernetesPods
+from cairn.runs.for_each import InstanceMaker
+from cairn.runs.graph import StepGraph
+from cairn.runs.instances import RunSteps
 from cairn.runs.naming import RunIdentity
 from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.pod import PodContext, TransferImage
@@ -67,6 +70,11 @@ def outputs(*artifacts: str, results: Sequence[str] = ()) -> JsonObject:
 def run_spec(*steps: Step, **fields: Any) -> PipelineRunSpec:
     """Return a run's spec."""
     return PipelineRunSpec.model_validate({"pipeline": "wine", "steps": steps or (step("only"),), **fields})
+
+
+def run_steps(spec: PipelineRunSpec, recorded: Mapping[str, StepStatus] | None = None) -> RunSteps:
+    """Return the steps that a run has, given what is recorded of them."""
+    return InstanceMaker(StepGraph(spec)).steps(recorded or {})
 
 
 def template(**fields: Any) -> PodTemplate:
@@ -131,9 +139,11 @@ def pod_context(
         parameters=[Parameter(name=name, value=value) for name, value in values.items()],
         values=Values(values, run.name, run.uid, results or {}),
         artifacts={
-            (step_name, name): ArtifactStatus(
-                name=name, uri=f"s3://ml-artifacts/kept/{step_name}/{name}", digest="sha256:abc", size_bytes=3
-            )
+            (step_name, name): {
+                "": ArtifactStatus(
+                    name=name, uri=f"s3://ml-artifacts/kept/{step_name}/{name}", digest="sha256:abc", size_bytes=3
+                )
+            }
             for step_name, name in kept
         },
         transfer=TRANSFER,

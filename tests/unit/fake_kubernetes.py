@@ -61,13 +61,15 @@ class FakeKubernetes(Kubernetes):
         """Apply an object as a user does: create it, or replace what is there; a status stays unless one is given."""
         place = self._place(resource, body)
         old = self.objects.get(place)
-        metadata = {
+        metadata: JsonObject = {
             "uid": f"uid-of-{body['metadata']['name']}-{self._version}",
             "generation": 1,
             "creationTimestamp": EARLIER,
             **(old["metadata"] if old else {}),
             **body["metadata"],
         }
+        if old and old.get("spec") != body.get("spec") and "generation" not in body["metadata"]:
+            metadata["generation"] += 1
         kept = {"status": old["status"]} if old and old.get("status") else {}
         applied = {**kept, **copied(body), "metadata": metadata}
         return self._store(resource, applied, "MODIFIED" if old else "ADDED")

@@ -10,7 +10,7 @@ from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.scheduling import Launch, OneJobPerStep
 from cairn.runs.step_plan import Refusal
-from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, seen, seen_failed, step, step_status
+from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, run_steps, seen, seen_failed, step, step_status
 
 CHAIN = (step("load"), step("train", dependsOn=["load"]), step("report", dependsOn=["train"]))
 JOBS = OneJobPerStep(10)
@@ -24,7 +24,7 @@ def planned(
     now: datetime = MOMENT,
 ) -> Plan:
     states = {status.name: status for status in recorded}
-    return plan(spec, Observed(states, attempts, refusals or {}, start_time=NOW), JOBS, now)
+    return plan(run_steps(spec, states), Observed(states, attempts, refusals or {}, start_time=NOW), JOBS, now)
 
 
 def starts(decided: Plan) -> list[tuple[str, int]]:
@@ -160,7 +160,7 @@ class TestWhatHolds:
     def test_a_stack_that_cannot_be_used_holds_the_run(self):
         observed = Observed({}, [seen("load", Phase.SUCCEEDED)])
 
-        decided = plan(run_spec(*CHAIN), observed, None, MOMENT, "Stack ml/x is not Ready")
+        decided = plan(run_steps(run_spec(*CHAIN)), observed, None, MOMENT, "Stack ml/x is not Ready")
 
         assert decided.launches == ()
         assert decided.outcome == Outcome("Unknown", "StackNotReady", "Stack ml/x is not Ready")
@@ -168,7 +168,7 @@ class TestWhatHolds:
     def test_a_stack_that_cannot_be_used_takes_back_an_attempt_that_was_not_made(self):
         observed = Observed({"load": queued("load")})
 
-        decided = plan(run_spec(*CHAIN), observed, None, after(3600), "Stack ml/x is not Ready")
+        decided = plan(run_steps(run_spec(*CHAIN)), observed, None, after(3600), "Stack ml/x is not Ready")
 
         assert (states(decided)["load"], decided.outcome.reason) == ("Pending", "StackNotReady")
 

@@ -13,7 +13,7 @@ from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.planner import Observed, Plan, Stop, StopMode, plan
 from cairn.runs.scheduling import OneJobPerStep
-from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, seen, seen_failed, step, step_status
+from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, run_steps, seen, seen_failed, step, step_status
 
 RETRIED = {"limit": 1}
 ABC = (step("a"), step("b"), step("c"))
@@ -26,7 +26,7 @@ def planned(
     now: datetime = MOMENT,
 ) -> Plan:
     states = {status.name: status for status in recorded}
-    return plan(spec, Observed(states, attempts, start_time=NOW), OneJobPerStep(10), now)
+    return plan(run_steps(spec, states), Observed(states, attempts, start_time=NOW), OneJobPerStep(10), now)
 
 
 def states(decided: Plan) -> dict[str, str]:

@@ -16,6 +16,13 @@ def test_text_is_kept_without_its_quotes():
     assert parse_results(STEP, '{"rmse": "0.50", "best": "ja\\n"}') == {"rmse": "0.50", "best": "ja\n"}
 
 
+def test_a_list_is_kept_as_json():
+    assert parse_results(STEP, '{"rmse": [1, "ä", {"x": null}], "best": 1.50}') == {
+        "rmse": '[1,"ä",{"x":null}]',
+        "best": "1.5",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -25,14 +32,15 @@ def test_text_is_kept_without_its_quotes():
         ('{"rmse": 1, "best": "' + "x" * 4096, "is larger than 4 KiB"),
         ("[" * 4000, "is not a JSON object"),
         ("[1]", "wrote a JSON list"),
-        ('"x"', "wrote a JSON str"),
+        ('"x"', "wrote a JSON string"),
         ('{"rmse": 1}', "did not write the result best; it wrote: rmse"),
         ("{}", "did not write the result rmse; it wrote: none"),
         ('{"rmse": 1, "best": 2, "mae": 3}', "wrote the result mae, which it does not declare"),
-        ('{"rmse": [1], "best": 2}', "Result rmse of step train is not a string, number or boolean"),
+        ('{"rmse": [NaN], "best": 2}', "Result rmse of step train has a number that is not finite"),
+        ('{"rmse": ["\\ud800"], "best": 2}', "Result rmse of step train is not valid Unicode"),
         ('{"rmse": 1, "best": {}}', "Result best of step train is not"),
         ('{"rmse": null, "best": 2}', "Result rmse of step train is not"),
-        ('{"rmse": NaN, "best": 2}', "Result rmse of step train is not a finite number"),
+        ('{"rmse": NaN, "best": 2}', "Result rmse of step train has a number that is not finite"),
         ('{"rmse": 1, "best": 2, "\\ud800": 3}', "whose name is not valid Unicode"),
     ],
 )

@@ -17,8 +17,21 @@ from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.planner import LIVE, Observed, plan
 from cairn.runs.pod import pod_settings, step_template
 from cairn.runs.scheduling import Launch, OneJobPerStep, OnePodForAll, Scheduler
-from cairn.runs.step_plan import ACTIVE, ENDED, is_over
-from tests.unit.builders import MOMENT, NOW, inputs, local_stack, outputs, pod_context, run_spec, seen, step, template
+from cairn.runs.states import ACTIVE, ENDED
+from cairn.runs.step_plan import is_over
+from tests.unit.builders import (
+    MOMENT,
+    NOW,
+    inputs,
+    local_stack,
+    outputs,
+    pod_context,
+    run_spec,
+    run_steps,
+    seen,
+    step,
+    template,
+)
 
 Attempt = tuple[str, int]
 Place = tuple[Launch, Attempt]
@@ -67,7 +80,10 @@ class Simulation:
         """Reconcile until the run has finished; return each step's state."""
         for _ in range(500):
             planned = plan(
-                self.spec, Observed(self.recorded, self._observed(), start_time=NOW), self.scheduler, self.now
+                run_steps(self.spec, self.recorded),
+                Observed(self.recorded, self._observed(), start_time=NOW),
+                self.scheduler,
+                self.now,
             )
             self.recorded = {status.name: status for status in planned.steps}
             assert planned.stops == ()

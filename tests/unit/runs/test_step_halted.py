@@ -18,7 +18,7 @@ STOP_ON_FAILURE = Halt("FailurePolicy", "Step load failed.", stops_running=False
 
 
 def halted(recorded: StepStatus, attempt: AttemptObservation | None = None, *, halt: Halt) -> StepStatus:
-    situation = Situation(MOMENT, halt, starts=True, attempt=attempt, refusal=None, blocking=None)
+    situation = Situation(MOMENT, halt, starts=True, attempt=attempt, refusal=None, settled=None)
     return advance(TRAIN, recorded, situation)
 
 

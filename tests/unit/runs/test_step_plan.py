@@ -6,6 +6,7 @@ from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.api.time import timestamp
 from cairn.runs.observation import AttemptObservation, Fault, KeptArtifact, Phase
+from cairn.runs.readiness import Settled
 from cairn.runs.retry import next_attempt
 from cairn.runs.step_plan import Refusal, Situation, advance, is_over, pending_deadline, running_deadline
 from cairn.runs.stopping import Halt
@@ -21,10 +22,10 @@ def advanced(
     halt: Halt | None = None,
     starts: bool = True,
     refusal: Refusal | None = None,
-    blocking: StepStatus | None = None,
+    settled: Settled | None = None,
     seconds: float = 0,
 ) -> StepStatus:
-    return advance(one, recorded, Situation(after(seconds), halt, starts, attempt, refusal, blocking))
+    return advance(one, recorded, Situation(after(seconds), halt, starts, attempt, refusal, settled))
 
 
 class TestUnderWay:
@@ -187,13 +188,16 @@ class TestUnobserved:
         assert advanced(RETRYING) is RETRYING
 
 
-class TestDependencies:
-    @pytest.mark.parametrize(("state", "what"), [("Failed", "failed"), ("Skipped", "was skipped")])
-    def test_a_step_is_skipped_when_one_that_it_needs_does_not_succeed(self, state: str, what: str):
-        status = advanced(PENDING, blocking=step_status("load", state))
+class TestSettledWithoutAttempt:
+    SETTLED = Settled("Skipped", "WhenFalse", "Its when is false.")
 
-        assert (status.state, status.reason) == ("Skipped", "DependencyFailed")
-        assert status.message == f"Step load, which it needs, {what}."
+    def test_a_step_that_has_not_begun_ends_so(self):
+        status = advanced(PENDING, settled=self.SETTLED)
+
+        assert (status.state, status.reason, status.message) == ("Skipped", "WhenFalse", "Its when is false.")
+
+    def test_what_waits_for_its_next_attempt_is_not_asked_again(self):
+        assert advanced(RETRYING, settled=self.SETTLED) == RETRYING
 
 
 class TestPendingTimeout:

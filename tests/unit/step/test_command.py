@@ -105,6 +105,18 @@ def test_fetch_downloads_what_publish_uploaded(container: Container):
     assert (done.returncode, (container.out / "model").read_bytes()) == (0, b"weights")
 
 
+def test_a_plan_that_no_variable_can_hold_goes_on_in_the_next_ones(container: Container):
+    (container.out / "model").write_bytes(b"weights")
+    text = json.dumps(container.plan())
+    variables = {"CAIRN_PLAN": text[:20], "CAIRN_PLAN_1": text[20:40], "CAIRN_PLAN_2": text[40:]}
+
+    done = subprocess.run(
+        [*COMMAND, "publish"], env={**container.environment({}), **variables}, capture_output=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_failure_is_reported_in_both_places(container: Container):
     done = container.run("publish", container.plan())
 

@@ -17,6 +17,8 @@ from cairn.api.base import (
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import Step
 
+MOST_STEPS = 500
+MOST_FINALLY = 20
 FailurePolicy = Literal["ContinueOnFailure", "StopOnFailure", "FailFast"]
 Cancel = Literal["Graceful", "Immediate"]
 
@@ -59,7 +61,15 @@ class Source(Model):
     git: GitSource = Field(description="A Git repository. It is recorded, never fetched.")
 
 
-IMMUTABLE_IF_GIVEN = ("stackRef", "parameters", "timeoutSeconds", "maxParallelSteps", "source", "podTemplate")
+IMMUTABLE_IF_GIVEN = (
+    "stackRef",
+    "parameters",
+    "timeoutSeconds",
+    "maxParallelSteps",
+    "source",
+    "podTemplate",
+    "finally",
+)
 
 
 class PipelineRunSpec(Model):
@@ -101,8 +111,15 @@ class PipelineRunSpec(Model):
     )
     source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
     pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=500)] = Field(
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=MOST_STEPS)] = Field(
         description="The steps. Their order follows from `dependsOn` and `inputs`.",
+        json_schema_extra=list_map("name"),
+    )
+    finally_: Annotated[tuple[Step, ...], Field(max_length=MOST_FINALLY)] | None = Field(
+        default=None,
+        alias="finally",
+        description="Steps that run once all others have ended, however they have: after a failure, a graceful cancel and the "
+        "run's timeout too, but not after an immediate cancel. `when` tells them apart. One that fails fails the run.",
         json_schema_extra=list_map("name"),
     )
 

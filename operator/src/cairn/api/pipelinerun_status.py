@@ -12,6 +12,8 @@ from cairn.api.base import (
     list_map,
 )
 from cairn.api.conditions import Condition
+from cairn.api.for_each import MOST_INSTANCES
+from cairn.api.pipelinerun import MOST_FINALLY, MOST_STEPS
 
 StepState = Literal["Pending", "Queued", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cancelled"]
 
@@ -52,11 +54,17 @@ class AttemptStatus(Model):
 class StepStatus(Model):
     """What became of one step."""
 
-    name: str = Field(description="Name of the step.", max_length=63)
+    name: str = Field(description="Name of the step, or of an instance of it.", max_length=63)
+    item: str | None = Field(
+        default=None,
+        description="The beginning of its item, where it is an instance of a step with forEach.",
+        max_length=63,
+    )
     state: StepState = Field(
         description="Pending (waits for others), Queued (its pod is made but has not started), Running, Retrying "
-        "(waits for its next attempt), Succeeded, Failed, Skipped (a step that it needs did not succeed, or the failure policy "
-        "starts nothing more), or Cancelled (the run was cancelled or timed out, or its failure policy stopped the step)."
+        "(waits for its next attempt), Succeeded, Failed, Skipped (its `when` is false, a step that it needs did not "
+        "succeed, or the failure policy starts nothing more), or Cancelled (the run was cancelled or timed out, or its failure "
+        "policy stopped the step)."
     )
     attempts: int = Field(default=0, description="How many attempts were made of it.", ge=0)
     retries_used: int = Field(
@@ -151,6 +159,6 @@ class PipelineRunStatus(Model):
         default=None, description="Steps that succeeded, of all steps, such as 3/5.", max_length=16
     )
     step_counts: StepCounts | None = Field(default=None, description="How many steps are in each state.")
-    steps: Annotated[tuple[StepStatus, ...], Field(max_length=500)] = Field(
+    steps: Annotated[tuple[StepStatus, ...], Field(max_length=MOST_STEPS + MOST_FINALLY + MOST_INSTANCES)] = Field(
         default=(), description="Each step and what became of it.", json_schema_extra=list_map("name")
     )

@@ -18,6 +18,7 @@ from cairn.api.base import (
     list_map,
     rules,
 )
+from cairn.api.for_each import ForEach
 from cairn.api.pod_template import EnvVar, PodTemplate, ResourceRequirements
 
 ArtifactType = Literal["Dataset", "Model", "Metrics", "Report", "File"]
@@ -154,8 +155,8 @@ class Outputs(Model):
     )
     results: Annotated[tuple[ResultName, ...], Field(max_length=32)] | None = Field(
         default=None,
-        description="Names of small values that the step writes as one flat JSON object, of at most 4 KiB, to the "
-        "file that `CAIRN_RESULTS` names.",
+        description="Names of small values (strings, numbers, booleans, lists) that the step writes as one JSON object, of at "
+        "most 4 KiB, to the file that `CAIRN_RESULTS` names; in a run of more than 128 steps, their share of 512 KiB.",
         json_schema_extra=LIST_SET,
     )
 
@@ -229,6 +230,21 @@ class Step(Model):
         description="Steps that must succeed first, besides those that `inputs` name.",
         json_schema_extra=LIST_SET,
     )
+    when: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        default=None,
+        description="A CEL expression; where it is false the step is skipped. It is evaluated once what the step needs has "
+        "ended, and sees `params.<name>`, `item.value` and `item.index` of a step with forEach, and of each "
+        "step that comes before this one `steps.<step>.state` and `steps.<step>.results.<name>`, with _ for - in names. "
+        "All are strings, but the index and the results of a step with forEach, which are a list: "
+        "`double(steps.train.results.rmse) < 0.5`. Of `finally`, steps see all steps, and `run.state`: Succeeded, Failed, "
+        "Cancelled or TimedOut.",
+    )
+    for_each: ForEach | None = Field(
+        default=None,
+        description="Runs the step once for each item of a list, as instances `<name>-0`, `<name>-1` and so on, each with its "
+        "own status. Steps that need it wait for all of them; they see its results as JSON lists, in the order of the items, "
+        "and its artifacts as a directory that holds the one of each instance under its index.",
+    )
     inputs: Inputs | None = Field(default=None, description="What the step reads.")
     outputs: Outputs | None = Field(default=None, description="What the step writes.")
     retry: Retry | None = Field(
@@ -259,6 +275,11 @@ class Step(Model):
                 "!has(self.script) || (!has(self.command) && !has(self.args))",
                 "script cannot be combined with command or args: put the call into the script, or drop it",
                 field="script",
-            )
+            ),
+            Rule(
+                "!has(self.forEach) || size(self.name) <= 59",
+                "the name of a step with forEach may have 59 characters, since its instances have an index behind it",
+                field="name",
+            ),
         )
     }

@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import replace
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import ArtifactStatus
-from cairn.api.step import Step
 from cairn.clients.clock import Clock
 from cairn.clients.kubernetes import PODS, ForbiddenError, InvalidError, Kubernetes
+from cairn.runs.flow_validation import place_of
 from cairn.runs.graph import outputs_of, results_of
+from cairn.runs.instances import RunSteps, written_name
 from cairn.runs.pod import Attempt, PodContext, build_pod
 from cairn.runs.references import Values
 
@@ -39,21 +39,21 @@ class PodAdmission:
         self._accepted: OrderedDict[str, float] = OrderedDict()
         """Until when each shape counts as accepted, on the monotonic clock: policies change."""
 
-    async def problem_of(self, context: PodContext, steps: Sequence[Step]) -> str | None:
+    async def problem_of(self, context: PodContext, steps: RunSteps) -> str | None:
         """Return what the API server says against the first step that it refuses for good, or None.
 
         Raises:
             ApiError: it could not judge, or refuses for now.
         """
         context = _with_stand_ins(context, steps)
-        for step in steps:
+        for step in steps.by_name.values():
             pod = build_pod(context, [Attempt(step, 1)])
             shape = _shape(context.run.namespace, pod)
             if self._accepted.get(shape, 0.0) > self._clock.monotonic():
                 continue
             refusal = await self._refusal(context, pod)
             if refusal is not None:
-                return f"spec.steps[{step.name}]: {refusal}"
+                return f"{place_of(steps.spec, steps.graph.steps[written_name(step)])}: {refusal}"
             self._accepted[shape] = self._clock.monotonic() + REMEMBERED_SECONDS
             self._accepted.move_to_end(shape)
             if len(self._accepted) > REMEMBERED:
@@ -91,17 +91,20 @@ class PodAdmission:
         await self._kubernetes.create(PODS, namespace, body, dry_run=True)
 
 
-def _with_stand_ins(context: PodContext, steps: Sequence[Step]) -> PodContext:
+def _with_stand_ins(context: PodContext, steps: RunSteps) -> PodContext:
     """Return the context with something in place of every artifact and result, as if all steps had succeeded."""
-    results = {(step.name, result): "0" for step in steps for result in results_of(step)}
+    written = steps.graph.steps.values()
+    results = {(step.name, result): "0" for step in written for result in results_of(step)}
     artifacts = {
-        (step.name, output.name): ArtifactStatus(
-            name=output.name,
-            uri=context.stack.artifact_store.uri("stand-in"),
-            digest=f"sha256:{'0' * 64}",
-            size_bytes=0,
-        )
-        for step in steps
+        (step.name, output.name): {
+            "0" if step.for_each else "": ArtifactStatus(
+                name=output.name,
+                uri=context.stack.artifact_store.uri("stand-in"),
+                digest=f"sha256:{'0' * 64}",
+                size_bytes=0,
+            )
+        }
+        for step in written
         for output in outputs_of(step)
     }
     values = Values(context.values.parameters, context.values.run_name, context.values.run_uid, results)

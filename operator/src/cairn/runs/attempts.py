@@ -11,7 +11,6 @@ import aiohttp
 
 from cairn.api.base import JsonObject
 from cairn.api.labels import shortened
-from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.clients.clock import Clock
@@ -30,7 +29,8 @@ from cairn.runs.observation import (
 )
 from cairn.runs.planner import Observed
 from cairn.runs.pod_observation import is_lost, observe_pod
-from cairn.runs.step_plan import ACTIVE, is_over
+from cairn.runs.states import ACTIVE
+from cairn.runs.step_plan import is_over
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +73,8 @@ class AttemptReader:
         """Forget what was found out of a run: it is over."""
         self._findings.pop(key, None)
 
-    async def observe(self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus) -> Observed:
+    async def observe(self, body: JsonObject, steps: Mapping[str, Step], status: PipelineRunStatus) -> Observed:
         """Return the attempts that are there, but those that are over and recorded as such."""
-        steps = {step.name: step for step in spec.steps}
         recorded = {step.name: step for step in status.steps}
         await self._look_for_vanished(body, status)
         uid = body["metadata"]["uid"]

@@ -1,4 +1,4 @@
-"""The order of a run's steps."""
+"""What the steps of a run wait for, as they are written, and their order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.step import InputArtifact, OutputArtifact, Step
 from cairn.runs.references import Reference, references_in
 
@@ -44,20 +45,38 @@ def references_of(step: Step) -> Iterator[tuple[str, Reference]]:
             yield f"env[{variable.name}]", reference
 
 
-def dependencies_of(step: Step) -> frozenset[str]:
-    """Return the steps that must succeed first: `dependsOn`, and whose artifacts or results the step uses."""
+def items_source(step: Step) -> Reference | None:
+    """Return the parameter or result that holds the items of a step with forEach, or None."""
+    source = step.for_each.items_from if step.for_each else None
+    return Reference(source) if source is not None else None
+
+
+def results_used_by(step: Step) -> frozenset[str]:
+    """Return the steps whose results a step uses."""
+    used = {reference.result[0] for _, reference in references_of(step) if reference.result}
+    source = items_source(step)
+    return frozenset({*used, *((source.result[0],) if source is not None and source.result else ())})
+
+
+def uses_of(step: Step) -> frozenset[str]:
+    """Return the steps whose artifacts or results a step uses."""
     artifacts = {source.from_.split(".")[0] for source in inputs_of(step) if source.from_}
-    results = {reference.result[0] for _, reference in references_of(step) if reference.result}
-    return frozenset({*(step.depends_on or ()), *artifacts, *results})
+    return results_used_by(step) | artifacts
+
+
+def dependencies_of(step: Step) -> frozenset[str]:
+    """Return the steps that come before it: `dependsOn`, and whose artifacts or results the step uses."""
+    return uses_of(step) | frozenset(step.depends_on or ())
 
 
 def topological_order(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return the names so that each step comes after those it needs, otherwise as early as it is written.
+    """Return the names so that each step comes after those of them that it needs, otherwise as early as it is written.
 
     Raises:
         StepCycleError: steps wait for each other.
     """
-    needs: Mapping[str, frozenset[str]] = {step.name: dependencies_of(step) for step in steps}
+    names = {step.name for step in steps}
+    needs: Mapping[str, frozenset[str]] = {step.name: dependencies_of(step) & names for step in steps}
     sorter = TopologicalSorter(needs)
     try:
         sorter.prepare()
@@ -68,8 +87,35 @@ def topological_order(steps: Sequence[Step]) -> tuple[str, ...]:
     ready: list[tuple[int, str]] = []
     while sorter.is_active():
         for name in sorter.get_ready():
-            heapq.heappush(ready, (position.get(name, len(position)), name))
+            heapq.heappush(ready, (position[name], name))
         _, first = heapq.heappop(ready)
         order.append(first)
         sorter.done(first)
     return tuple(order)
+
+
+class StepGraph:
+    """The steps of a run as they are written, and what each needs. Computed once; the spec does not change."""
+
+    def __init__(self, spec: PipelineRunSpec) -> None:
+        """Compute it; raises StepCycleError."""
+        last = spec.finally_ or ()
+        self.spec = spec
+        self.steps: Mapping[str, Step] = {step.name: step for step in (*spec.steps, *last)}
+        self.finally_steps = frozenset(step.name for step in last)
+        self.needs: Mapping[str, frozenset[str]] = {name: dependencies_of(step) for name, step in self.steps.items()}
+        self.uses: Mapping[str, frozenset[str]] = {name: uses_of(step) for name, step in self.steps.items()}
+        self.order: tuple[str, ...] = (*topological_order(spec.steps), *topological_order(last))
+        """Each step after those that it needs, `finally` last."""
+
+    def before(self, name: str) -> frozenset[str]:
+        """Return the steps that have ended when a step starts, whatever else happens."""
+        found: set[str] = set()
+        if name in self.finally_steps:
+            found = {step.name for step in self.spec.steps}
+        waiting = [name]
+        while waiting:
+            new = self.needs[waiting.pop()] - found
+            found |= new
+            waiting += new
+        return frozenset(found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.step_plan import ACTIVE, ENDED
+from cairn.runs.states import ACTIVE, ENDED
 from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, taken_too_long
 
 PENDING = "Pending"
@@ -39,7 +39,8 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
         return _end(spec, steps)
     active = [step for step in steps if step.state in ACTIVE]
     if halt is not None:
-        return Outcome("Unknown", STOPPING, f"{halt.message} {_still(active)}"[:4096])
+        waits = held if held and not active else _still(active)
+        return Outcome("Unknown", STOPPING, f"{halt.message} {waits}"[:4096])
     if spec.suspend and not active:
         return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
     if held and not active:
@@ -65,8 +66,15 @@ def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
         first, others = failed[0], len(failed) - 1
         also = f" {_other_steps(others)} failed too." if others else ""
         return Outcome("False", "StepFailed", f"Step {first.name} failed: {first.reason}: {first.message}{also}"[:4096])
-    message = "The step succeeded." if len(steps) == 1 else f"All {len(steps)} steps succeeded."
-    return Outcome("True", "Completed", message)
+    return Outcome("True", "Completed", _completed(steps))
+
+
+def _completed(steps: Sequence[StepStatus]) -> str:
+    skipped = sum(step.state == "Skipped" for step in steps)
+    if skipped:
+        was = "was" if skipped == 1 else "were"
+        return f"{len(steps) - skipped} of {len(steps)} steps succeeded, {skipped} {was} skipped."
+    return "The step succeeded." if len(steps) == 1 else f"All {len(steps)} steps succeeded."
 
 
 def _unfinished(steps: Sequence[StepStatus]) -> str:

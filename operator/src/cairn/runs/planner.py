@@ -11,18 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.api.step import Step
 from cairn.api.time import parse
-from cairn.runs.graph import dependencies_of, topological_order
+from cairn.runs.allowance import within_allowance
+from cairn.runs.for_each import gathered
+from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.outcome import Outcome, outcome_of
+from cairn.runs.readiness import settled_without_attempt
 from cairn.runs.retry import next_attempt
 from cairn.runs.scheduling import Candidates, Launch, Scheduler
+from cairn.runs.states import ACTIVE, ENDED
 from cairn.runs.step_plan import (
-    ACTIVE,
-    NOT_SUCCEEDED,
     Refusal,
     Situation,
     advance,
@@ -33,6 +33,7 @@ from cairn.runs.step_plan import (
 )
 from cairn.runs.stopping import STOP_REASONS, Halt, halt_of, run_deadline
 
+LONGEST_ITEM_TOLD = 63
 LIVE = frozenset({Phase.WAITING, Phase.RUNNING})
 
 
@@ -81,39 +82,64 @@ class Plan:
     """When something is due that no event announces."""
 
 
-def plan(spec: PipelineRunSpec, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
+def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
     """Decide what to start, what to stop, and what each step's state is.
 
     Without a scheduler nothing starts; `held` is the sentence that says why.
     """
-    attempts = _latest(_that_count(observed))
-    recorded = [observed.recorded[step.name] for step in spec.steps if step.name in observed.recorded]
-    halt = halt_of(spec, recorded, observed.start_time, now)
-    starts = scheduler is not None and not spec.suspend
-    states = _advance_all(spec, observed, attempts, halt, now, starts=starts)
-    halt_now = halt_of(spec, [states[step.name] for step in spec.steps], observed.start_time, now)
+    spec = steps.spec
+    counting = (within_allowance(attempt, len(steps.by_name)) for attempt in _that_count(observed))
+    attempts = _latest(counting)
+    halt = _halt(steps, observed.recorded, observed.start_time, now)
+    states = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
+    halt_now = _halt(steps, states, observed.start_time, now)
     if halt_now != halt:  # a step has failed just now, which concerns the others
         halt = halt_now
         failed = {name: state for name, state in states.items() if state.state == "Failed"}
         observed = replace(observed, recorded={**observed.recorded, **failed})
-        states = _advance_all(spec, observed, attempts, halt, now, starts=starts)
+        states = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
     launches: tuple[Launch, ...] = ()
-    if scheduler is not None and starts and halt is None:
+    whose_time_it_is = _whose_time_it_is(steps, states, halt)
+    if scheduler is not None and _starts(steps, scheduler, halt) and whose_time_it_is:
         unmade = _unmade(states, attempts) - observed.refusals.keys()
         live = {attempt.workload for attempt in observed.attempts if attempt.phase in LIVE}
-        launches = tuple(scheduler.launches(spec, Candidates(states, unmade, len(live), now)))
+        launches = tuple(scheduler.launches(Candidates(steps, whose_time_it_is, states, unmade, len(live), now)))
         for launch in launches:
             name, number = launch.attempts[0]
             if name not in unmade:
                 states[name] = next_attempt(states[name], number, now)
-    steps = tuple(states[step.name] for step in spec.steps)
+    statuses = tuple(_with_item(steps, states[name]) for name in steps.by_name)
     return Plan(
         launches=launches,
-        steps=steps,
-        outcome=outcome_of(spec, steps, halt, held),
+        steps=statuses,
+        outcome=outcome_of(spec, statuses, halt, held),
         stops=tuple(_stops(states, observed.attempts, halt)),
-        look_again=min((moment for moment in _due(spec, states, observed, halt) if moment > now), default=None),
+        look_again=min((moment for moment in _due(steps, states, observed, halt) if moment > now), default=None),
     )
+
+
+def _starts(steps: RunSteps, scheduler: Scheduler | None, halt: Halt | None) -> bool:
+    """Return whether attempts are made at all: a run that is about to end is suspended no more."""
+    return scheduler is not None and (not steps.spec.suspend or halt is not None)
+
+
+def _halt(steps: RunSteps, states: Mapping[str, StepStatus], start_time: str | None, now: datetime) -> Halt | None:
+    """Return why none of the steps starts any more, those of `finally` aside."""
+    return halt_of(steps.spec, [states[name] for name in steps.main if name in states], start_time, now)
+
+
+def _whose_time_it_is(steps: RunSteps, states: Mapping[str, StepStatus], halt: Halt | None) -> frozenset[str]:
+    """Return the steps of which attempts may be made: all, or `finally` once the others have ended."""
+    if all(states[name].state in ENDED for name in steps.main):
+        return frozenset(() if halt is not None and halt.immediately else steps.at_the_end)
+    return frozenset(steps.main if halt is None else ())
+
+
+def _with_item(steps: RunSteps, status: StepStatus) -> StepStatus:
+    step = steps.by_name[status.name]
+    if not isinstance(step, StepInstance) or status.item is not None:
+        return status
+    return status.model_copy(update={"item": step.item[:LONGEST_ITEM_TOLD]})
 
 
 def _unmade(states: Mapping[str, StepStatus], attempts: Mapping[str, AttemptObservation]) -> frozenset[str]:
@@ -157,7 +183,7 @@ def _latest(attempts: Iterable[AttemptObservation]) -> Mapping[str, AttemptObser
 
 
 def _advance_all(
-    spec: PipelineRunSpec,
+    steps: RunSteps,
     observed: Observed,
     attempts: Mapping[str, AttemptObservation],
     halt: Halt | None,
@@ -165,26 +191,31 @@ def _advance_all(
     *,
     starts: bool,
 ) -> dict[str, StepStatus]:
-    by_name = {step.name: step for step in spec.steps}
     states: dict[str, StepStatus] = {}
-    for name in topological_order(spec.steps):
+    over = False
+    for name in steps.order:
+        if name in steps.instances:
+            states[name] = gathered(steps, name, states)
+            continue
+        recorded = observed.recorded.get(name) or StepStatus(name=name, state="Pending")
+        concerned = halt
+        if steps.is_finally(name):
+            over = over or all(states[other].state in ENDED for other in steps.main)
+            concerned = halt if halt is not None and halt.immediately else None
+            if not over and concerned is None:
+                states[name] = recorded
+                continue
+        may_settle = recorded.state == "Pending" and concerned is None
         situation = Situation(
             now=now,
-            halt=halt,
+            halt=concerned,
             starts=starts,
             attempt=attempts.get(name),
             refusal=observed.refusals.get(name),
-            blocking=_blocking(by_name[name], states),
+            settled=settled_without_attempt(steps, name, states) if may_settle else None,
         )
-        recorded = observed.recorded.get(name) or StepStatus(name=name, state="Pending")
-        states[name] = advance(by_name[name], recorded, situation)
+        states[name] = advance(steps.by_name[name], recorded, situation)
     return states
-
-
-def _blocking(step: Step, states: Mapping[str, StepStatus]) -> StepStatus | None:
-    """Return the first step that this one needs and that will not succeed any more, or None."""
-    needed = (states[name] for name in sorted(dependencies_of(step)) if name in states)
-    return next((state for state in needed if state.state in NOT_SUCCEEDED), None)
 
 
 def _stops(
@@ -206,7 +237,7 @@ def _stops(
 
 
 def _due(
-    spec: PipelineRunSpec,
+    steps: RunSteps,
     states: Mapping[str, StepStatus],
     observed: Observed,
     halt: Halt | None,
@@ -215,11 +246,13 @@ def _due(
     for attempt in observed.attempts:
         if attempt.gone_at is not None and attempt.phase in LIVE:
             yield attempt.gone_at
+    spec = steps.spec
     deadline = run_deadline(spec, observed.start_time)
-    if halt is None and deadline is not None:
+    over = all(states[name].state in ENDED for name in steps.main)
+    if halt is None and deadline is not None and not over:
         yield deadline
-    for step in spec.steps:
-        state = states[step.name]
+    for name, step in steps.by_name.items():
+        state = states[name]
         if state.state in ACTIVE and state.reason not in STOP_REASONS:
             yield from filter(None, (pending_deadline(step, state), running_deadline(step, state)))
         if state.state == "Retrying" and state.next_attempt_time and not spec.suspend:

@@ -20,6 +20,7 @@ from cairn.api.pod_template import PodTemplate
 from cairn.api.step import InputArtifact, Step
 from cairn.runs import naming
 from cairn.runs.graph import inputs_of, outputs_of, results_of
+from cairn.runs.instances import item_of
 from cairn.runs.pod_template import merge, merge_maps
 from cairn.runs.references import Values, literal, replace
 from cairn.runs.validation import environment_name
@@ -31,6 +32,7 @@ RESULTS_DIRECTORY = "/cairn/results"
 RESULTS_FILE = f"{RESULTS_DIRECTORY}/results.json"
 PLAN_VARIABLE = "CAIRN_PLAN"
 """Environment variable that tells `cairn.step` what to move."""
+LONGEST_PLAN_VARIABLE = 100_000
 TERMINATION_LOG = "/dev/termination-log"
 CONTAINERS_WITH_WHOLE_MESSAGES = 3
 """The kubelet keeps 4 KiB of a container's termination message, and 12 KiB of all containers of a pod together."""
@@ -68,8 +70,8 @@ class PodContext:
     run_template: PodTemplate | None
     parameters: Sequence[Parameter]
     values: Values
-    artifacts: Mapping[tuple[str, str], ArtifactStatus]
-    """What steps that succeeded have kept, by step and artifact."""
+    artifacts: Mapping[tuple[str, str], Mapping[str, ArtifactStatus]]
+    """What steps that succeeded have kept, by step and artifact, each by where it lies within an input."""
     transfer: TransferImage
     work_size: str | None = None
     """Size limit of the volume that inputs and outputs pass through."""
@@ -179,7 +181,7 @@ def _chain(
     if fetched:
         wanted: JsonObject = {
             "store": context.stack.artifact_store.access.settings,
-            "artifacts": [_fetch_item(context, step, source) for source in fetched],
+            "artifacts": [item for source in fetched for item in _fetch_items(context, step, source)],
         }
         yield _transfer(context, naming.fetch_container(index, count), "fetch", wanted, template)
     yield _step_container(context, attempt, template, attempts=attempts[: index + 1], plain=plain)
@@ -203,11 +205,12 @@ def _step_container(
     context: PodContext, attempt: Attempt, template: PodTemplate, *, attempts: Sequence[Attempt], plain: bool
 ) -> JsonObject:
     step = attempt.step
+    values = context.values.of_item(item_of(step))
     if step.script is not None:
         command, args = [literal(text) for text in step.interpreter], [literal(step.script)]
     else:
-        command = [replace(text, context.values.value_of) for text in step.command or ()]
-        args = [replace(text, context.values.value_of) for text in step.args or ()]
+        command = [replace(text, values.value_of) for text in step.command or ()]
+        args = [replace(text, values.value_of) for text in step.args or ()]
     results_by_message = bool(results_of(step)) and plain
     container: JsonObject = {
         "name": step.name,
@@ -215,7 +218,7 @@ def _step_container(
         "imagePullPolicy": template.image_pull_policy,
         "command": command,
         "args": args,
-        "env": [*_defaults(template), *_cairn_environment(context, attempt), *_environment(context, template)],
+        "env": [*_defaults(template), *_cairn_environment(context, attempt), *_environment(values, template)],
         "envFrom": template.env_from,
         "resources": template.resources.to_json() if template.resources else None,
         "securityContext": merge_maps(RESTRICTED_CONTAINER, template.container_security_context or {}),
@@ -239,6 +242,9 @@ def _cairn_environment(context: PodContext, attempt: Attempt) -> Iterator[JsonOb
         "CAIRN_ATTEMPT": str(attempt.number),
         **{environment_name(parameter.name): parameter.value for parameter in context.parameters},
     }
+    item = item_of(attempt.step)
+    if item is not None:
+        values |= {"CAIRN_ITEM": item[0], "CAIRN_ITEM_INDEX": str(item[1])}
     if results_of(attempt.step):
         values["CAIRN_RESULTS"] = RESULTS_FILE
     for name, value in values.items():
@@ -260,12 +266,12 @@ def _defaults(template: PodTemplate) -> Iterator[JsonObject]:
             yield {"name": name, "value": value}
 
 
-def _environment(context: PodContext, template: PodTemplate) -> Iterator[JsonObject]:
+def _environment(values: Values, template: PodTemplate) -> Iterator[JsonObject]:
     for variable in template.env or ():
         if variable.value is None:
             yield variable.to_json()
         else:
-            yield {"name": variable.name, "value": replace(variable.value, context.values.value_of)}
+            yield {"name": variable.name, "value": replace(variable.value, values.value_of)}
 
 
 def _mounts(step: Step, attempts: Sequence[Attempt]) -> Iterator[JsonObject]:
@@ -300,13 +306,16 @@ def _made_here(source: InputArtifact, here: set[str]) -> bool:
     return source.from_ is not None and source.from_.split(".")[0] in here
 
 
-def _fetch_item(context: PodContext, step: Step, source: InputArtifact) -> JsonObject:
+def _fetch_items(context: PodContext, step: Step, source: InputArtifact) -> Iterator[JsonObject]:
     path = f"{WORK}/inputs/{step.name}/{source.name}"
     if source.from_ is None:
-        return {"name": source.name, "uri": source.uri, "path": path}
+        yield {"name": source.name, "uri": source.uri, "path": path}
+        return
     producer, artifact = source.from_.split(".")
-    kept = context.artifacts[producer, artifact]
-    return {"name": source.name, "uri": kept.uri, "digest": kept.digest, "path": path}
+    for within, kept in context.artifacts[producer, artifact].items():
+        place = f"{path}/{within}" if within else path
+        name = f"{source.name}/{within}" if within else source.name
+        yield {"name": name, "uri": kept.uri, "digest": kept.digest, "path": place}
 
 
 def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, template: PodTemplate) -> JsonObject:
@@ -323,7 +332,7 @@ def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, te
         "imagePullPolicy": context.transfer.pull_policy,
         "command": ["python", "-m", "cairn.step", command],
         "env": [
-            {"name": PLAN_VARIABLE, "value": literal(json.dumps(plan, separators=(",", ":")))},
+            *_plan_variables(plan),
             *access.env,
         ],
         "resources": context.transfer.resources,
@@ -331,6 +340,14 @@ def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, te
         "volumeMounts": [{"name": WORK_VOLUME, "mountPath": WORK}, *access.volume_mounts],
         "terminationMessagePath": TERMINATION_LOG,
     }
+
+
+def _plan_variables(plan: JsonObject) -> Iterator[JsonObject]:
+    """Yield the plan in as many variables as it takes: Linux takes none of more than 128 KiB."""
+    text = json.dumps(plan, separators=(",", ":"))
+    for index, start in enumerate(range(0, len(text), LONGEST_PLAN_VARIABLE)):
+        name = f"{PLAN_VARIABLE}_{index}" if index else PLAN_VARIABLE
+        yield {"name": name, "value": literal(text[start : start + LONGEST_PLAN_VARIABLE])}
 
 
 def _work_volume(context: PodContext) -> JsonObject:

@@ -19,8 +19,11 @@ from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
 from cairn.runs.finished import FinishedRuns
+from cairn.runs.for_each import InstanceMaker, artifacts_by_step, results_by_step
+from cairn.runs.graph import StepGraph
+from cairn.runs.instances import RunSteps
 from cairn.runs.outcome import PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
-from cairn.runs.planner import Plan, plan
+from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.references import Values
@@ -68,6 +71,8 @@ class RunReconciler:
         self._workloads = Workloads(cluster)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
+        self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
+        """Of each run that is active, its steps, and of which generation they are."""
         self._held: dict[Key, _Hold] = {}
         """Runs of which the API server refused something, whatever wakes them."""
 
@@ -143,32 +148,52 @@ class RunReconciler:
     ) -> float | None:
         choice = _still_fitting(choice, spec, status)
         stack = choice.stack
-        scheduler = _scheduler(spec, stack, body) if stack else None
-        observed = await self._attempts.observe(body, spec, status)
+        maker = self._maker(body, spec)
+        steps = maker.steps({step.name: step for step in status.steps})
+        scheduler = _scheduler(steps, stack, body) if stack else None
+        observed = await self._attempts.observe(body, steps.by_name, status)
         hold = self._hold_of(key_of(body))
         if hold is not None:
             observed = with_changes(observed, refusals=hold.refusals)
-        planned = plan(spec, observed, scheduler, self._clock.now(), choice.message)
+        steps, planned = self._plan(maker, steps, observed, scheduler, choice.message)
         written = await self._record(body, status, planned, stack)
         if written is None:
             return None
         if planned.launches and stack is not None:
-            succeeded = [step for step in planned.steps if step.state == "Succeeded"]
-            context = _context(body, spec, stack, succeeded, self._transfer)
-            refusals = await self._workloads.launch(context, spec.steps, planned.launches)
+            context = _context(body, steps, planned.steps, stack, self._transfer)
+            refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
             if refusals:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = _Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
-                observed = await self._attempts.observe(written, spec, newer)
+                observed = await self._attempts.observe(written, steps.by_name, newer)
                 observed = with_changes(observed, refusals=refusals)
-                planned = plan(spec, observed, scheduler, self._clock.now(), choice.message)
+                steps, planned = self._plan(maker, steps, observed, scheduler, choice.message)
                 await self._record(written, newer, planned, stack)
         await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
-        await self._workloads.release_settled(body, spec.steps, planned.steps)
+        await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
         return self._seconds_until_due(planned, RETRY_REFUSED_SECONDS if waits else None)
+
+    def _plan(
+        self, maker: InstanceMaker, steps: RunSteps, observed: Observed, scheduler: Scheduler | None, held: str
+    ) -> tuple[RunSteps, Plan]:
+        """Plan, again where that makes the items of a step known."""
+        while True:
+            planned = plan(steps, observed, scheduler, self._clock.now(), held)
+            recorded = {step.name: step for step in planned.steps}
+            if (more := maker.steps(recorded)) is steps:
+                return steps, planned
+            steps, observed = more, with_changes(observed, recorded=recorded)
+
+    def _maker(self, body: JsonObject, spec: PipelineRunSpec) -> InstanceMaker:
+        """Return what makes the steps of a run."""
+        key, version = key_of(body), (body["metadata"]["uid"], _generation(body))
+        known = self._makers.get(key)
+        if known is None or known[0] != version:
+            known = self._makers[key] = version, InstanceMaker(StepGraph(spec))
+        return known[1]
 
     async def _record(
         self, body: JsonObject, status: PipelineRunStatus, planned: Plan, stack: UsableStack | None
@@ -197,6 +222,7 @@ class RunReconciler:
 
     def _forget(self, key: Key) -> None:
         self._attempts.forget(key)
+        self._makers.pop(key, None)
         self._held.pop(key, None)
 
     async def _problem_of(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
@@ -206,7 +232,8 @@ class RunReconciler:
             told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])
             others = len(problems) - PROBLEMS_TOLD
             return f"{told} ({_and_more(others)})" if others > 0 else told
-        return await self._admission.problem_of(_context(body, spec, stack, (), self._transfer), spec.steps)
+        steps = self._maker(body, spec).stand_ins()
+        return await self._admission.problem_of(_context(body, steps, (), stack, self._transfer), steps)
 
     async def _end_before_start(
         self,
@@ -244,33 +271,29 @@ def _still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunSta
     return choice
 
 
-def _scheduler(spec: PipelineRunSpec, stack: UsableStack, body: JsonObject) -> Scheduler:
+def _scheduler(steps: RunSteps, stack: UsableStack, body: JsonObject) -> Scheduler:
     """Return what decides which steps start together on that stack."""
     limit = stack.orchestrator.max_parallel_steps
     if limit is not None:
         return OneJobPerStep(limit)
-    context = _context(body, spec, stack, (), TransferImage(""))
-    return OnePodForAll({step.name: pod_settings(step_template(context, step)) for step in spec.steps})
+    context = _context(body, steps, (), stack, TransferImage(""))
+    return OnePodForAll({name: pod_settings(step_template(context, step)) for name, step in steps.graph.steps.items()})
 
 
 def _context(
-    body: JsonObject,
-    spec: PipelineRunSpec,
-    stack: UsableStack,
-    succeeded: Iterable[StepStatus],
-    transfer: TransferImage,
+    body: JsonObject, steps: RunSteps, statuses: Iterable[StepStatus], stack: UsableStack, transfer: TransferImage
 ) -> PodContext:
-    run = identity(body)
-    steps = list(succeeded)
-    results = {(step.name, result.name): result.value for step in steps for result in step.results or ()}
+    run, spec = identity(body), steps.spec
+    states = {step.name: step for step in statuses}
     parameters = spec.parameters or ()
+    results = results_by_step(steps, states) if states else {}
     return PodContext(
         run=run,
         stack=stack,
         run_template=spec.pod_template,
         parameters=parameters,
         values=Values({item.name: item.value for item in parameters}, run.name, run.uid, results),
-        artifacts={(step.name, kept.name): kept for step in steps for kept in step.artifacts or ()},
+        artifacts=artifacts_by_step(steps, states) if states else {},
         transfer=transfer,
         work_size=stack.orchestrator.workspace_size,
     )

@@ -9,8 +9,8 @@ from cairn.clients import metrics
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, TooLargeError
 from cairn.runs.outcome import PENDING, PODS_NOT_ADMITTED, Outcome
+from cairn.runs.states import ENDED
 from cairn.runs.status import SUCCEEDED, without_logs
-from cairn.runs.step_plan import ENDED
 
 NO_EVENT = frozenset({"Running"})
 """Reasons that the status tells well enough; an Event is a write that each run would cost."""

@@ -1,4 +1,4 @@
-"""References in a step's command, arguments and environment: `$(params.x)`, `$(run.name)`, `$(steps.s.results.r)`.
+"""References in a step's command, arguments and environment: `$(params.x)`, `$(run.name)`, `$(steps.s.results.r)`, `$(item.value)`.
 
 Kubernetes itself replaces `$(NAME)` by environment variables and turns `$$` into `$` when a container starts
 (https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). So what does not
@@ -9,11 +9,13 @@ escaped.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-_OURS = r"(?:params|run|steps)\.[^()]*"
+_OURS = r"(?:params|run|steps|item)\.[^()]*"
+ITEM_REFERENCES = frozenset({"item.value", "item.index"})
 _NAME = re.compile(_OURS)
 _REFERENCE = re.compile(rf"\$\$|\$\(({_OURS})\)|\$\(")
 
@@ -52,6 +54,12 @@ class Values:
     run_name: str
     run_uid: str
     results: Mapping[tuple[str, str], str]
+    item: tuple[str, int] | None = None
+    """Value and index of the item, in an instance of a step with forEach."""
+
+    def of_item(self, item: tuple[str, int] | None) -> Values:
+        """Return the values for the instance of a step that has this item."""
+        return dataclasses.replace(self, item=item) if item is not None else self
 
     def value_of(self, reference: Reference) -> str:
         """Return the value; raises KeyError for a reference that stands for nothing, or for nothing yet."""
@@ -59,7 +67,9 @@ class Values:
             return self.parameters[reference.parameter]
         if reference.result is not None:
             return self.results[reference.result]
-        return {"run.name": self.run_name, "run.uid": self.run_uid}[reference.text]
+        value, index = self.item or ("", 0)
+        own = {"item.value": value, "item.index": str(index)} if self.item is not None else {}
+        return {"run.name": self.run_name, "run.uid": self.run_uid, **own}[reference.text]
 
 
 def references_in(text: str) -> Iterator[Reference]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -29,7 +28,7 @@ def parse_results(step: Step, text: str) -> Mapping[str, str] | str:
             f"What step {step.name} wrote to the file that CAIRN_RESULTS names {what}; write a flat object of {names}."
         )
     if not isinstance(found, dict):
-        return f"Step {step.name} wrote a JSON {type(found).__name__} as its results; write a flat object of {names}."
+        return f"Step {step.name} wrote a JSON {json_type(found)} as its results; write a flat object of {names}."
     values = cast(Mapping[str, Any], found)
     return _problem_of_names(step, values) or _problem_of_values(step, values) or _as_text(values)
 
@@ -43,9 +42,15 @@ def json_object(text: str) -> Mapping[str, Any] | None:
     return cast(Mapping[str, Any], found) if isinstance(found, dict) else None
 
 
+def json_type(value: object) -> str:
+    """Return what JSON calls such a value."""
+    names: dict[type[object], str] = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
 def _problem_of_names(step: Step, values: Mapping[str, Any]) -> str | None:
     declared = results_of(step)
-    if not all(map(_is_unicode, values)):
+    if not all(map(is_unicode, values)):
         names = ", ".join(declared)
         return (
             f"Step {step.name} wrote a result whose name is not valid Unicode; write those that it declares: {names}."
@@ -61,25 +66,32 @@ def _problem_of_names(step: Step, values: Mapping[str, Any]) -> str | None:
 
 def _problem_of_values(step: Step, values: Mapping[str, Any]) -> str | None:
     for name, value in values.items():
-        if not _is_unicode(value):
+        if isinstance(value, dict) or value is None:
+            return f"Result {name} of step {step.name} is not a string, number, boolean or list; write one of these."
+        try:
+            text = _text(value)
+        except ValueError:
+            return f"Result {name} of step {step.name} has a number that is not finite, which JSON cannot say; write it as a text."
+        if not is_unicode(text):
             return f"Result {name} of step {step.name} is not valid Unicode; write it otherwise, such as in hex."
-        if isinstance(value, (dict, list)) or value is None:
-            return f"Result {name} of step {step.name} is not a string, number or boolean; write a flat object."
-        if isinstance(value, float) and not math.isfinite(value):
-            return (
-                f"Result {name} of step {step.name} is not a finite number, which JSON cannot say; write it as a text."
-            )
     return None
 
 
 def _as_text(values: Mapping[str, Any]) -> Mapping[str, str]:
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return {name: _text(value) for name, value in values.items()}
 
 
-def _is_unicode(value: object) -> bool:
-    """Return whether UTF-8 can hold a value: JSON may escape half of a surrogate pair, which the API server refuses."""
+def _text(value: object) -> str:
+    """Return a result as text; raises ValueError for a number that is not finite."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can hold a text: JSON may escape half of a surrogate pair, which the API server refuses."""
     try:
-        str(value).encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import islice
 from typing import Protocol
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.api.step import Step
 from cairn.api.time import parse
-from cairn.runs.graph import dependencies_of, references_of, results_of, topological_order
+from cairn.runs.for_each import state_of
+from cairn.runs.graph import results_of, results_used_by
+from cairn.runs.instances import RunSteps, written_name
+from cairn.runs.states import ACTIVE, lets_pass
+
+MOST_STEPS_OF_A_POD = 50
+"""More would be a pod larger than what the API server keeps."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,9 @@ class Launch:
 class Candidates:
     """The steps of a run, as far as it matters to what starts."""
 
+    steps: RunSteps
+    whose_time_it_is: frozenset[str]
+    """Steps of which attempts may be made, as soon as what they need lets them."""
     states: Mapping[str, StepStatus]
     unmade: frozenset[str]
     """Steps of which an attempt is recorded, but its Job was not made yet."""
@@ -33,12 +42,16 @@ class Candidates:
     """How many Jobs and pods without one there are that have not ended."""
     now: datetime
 
-    def may_start(self, name: str) -> bool:
-        """Return whether another attempt of a step is due, as soon as what it needs has succeeded."""
-        state = self.states[name]
-        if state.state == "Retrying":
-            return state.next_attempt_time is None or parse(state.next_attempt_time) <= self.now
-        return state.state == "Pending"
+    def due(self) -> Iterator[str]:
+        """Yield the steps of which another attempt is due, as soon as what they need lets them; each after those."""
+        for name in self.steps.order:
+            has_instances = name in self.steps.by_name and self.steps.by_name[name].for_each is not None
+            if name in self.whose_time_it_is and not has_instances and self._is_due(self.states[name]):
+                yield name
+
+    def decided_upon(self) -> Iterator[str]:
+        """Yield the steps of which an attempt is recorded that is to be made."""
+        yield from (name for name in self.steps.order if name in self.unmade)
 
     def number(self, name: str) -> int:
         """Return the number of the attempt to make."""
@@ -48,18 +61,32 @@ class Candidates:
     @property
     def active(self) -> int:
         """How many steps have an attempt under way."""
-        return sum(state.state in {"Queued", "Running"} for state in self.states.values())
+        return sum(state.state in ACTIVE for state in self.states.values())
 
-    @property
-    def succeeded(self) -> frozenset[str]:
-        """The steps that have succeeded."""
-        return frozenset(name for name, state in self.states.items() if state.state == "Succeeded")
+    @cached_property
+    def letting_pass(self) -> frozenset[str]:
+        """The steps that let those start that only come after them."""
+        return frozenset(name for name in self.steps.graph.steps if self._lets_pass(name, used=False))
+
+    def is_ready(self, name: str, besides: Iterable[str] = ()) -> bool:
+        """Return whether all lets a step start that it needs, `besides` being about to succeed."""
+        waited_for = self.steps.needs(name).difference(self.letting_pass, besides)
+        return not waited_for
+
+    def _lets_pass(self, name: str, *, used: bool) -> bool:
+        known = name in self.states or name in self.steps.instances
+        return known and lets_pass(state_of(self.steps, name, self.states), used=used)
+
+    def _is_due(self, state: StepStatus) -> bool:
+        if state.state == "Retrying":
+            return state.next_attempt_time is None or parse(state.next_attempt_time) <= self.now
+        return state.state == "Pending"
 
 
 class Scheduler(Protocol):
     """Decides what starts, given each step's state."""
 
-    def launches(self, spec: PipelineRunSpec, candidates: Candidates) -> Sequence[Launch]:
+    def launches(self, candidates: Candidates) -> Sequence[Launch]:
         """Return the Jobs to create now."""
         ...
 
@@ -70,15 +97,12 @@ class OneJobPerStep:
 
     max_parallel_steps: int
 
-    def launches(self, spec: PipelineRunSpec, candidates: Candidates) -> Sequence[Launch]:
+    def launches(self, candidates: Candidates) -> Sequence[Launch]:
         """Return a Job for each ready step, as far as the limits allow."""
-        limit = min(self.max_parallel_steps, spec.max_parallel_steps or self.max_parallel_steps)
-        succeeded = candidates.succeeded
-        ready = [
-            step.name for step in spec.steps if candidates.may_start(step.name) and dependencies_of(step) <= succeeded
-        ]
-        chosen = ready[: max(0, limit - candidates.active)]
-        return [Launch(((name, candidates.number(name)),)) for name in (*sorted(candidates.unmade), *chosen)]
+        limit = min(self.max_parallel_steps, candidates.steps.spec.max_parallel_steps or self.max_parallel_steps)
+        ready = (name for name in candidates.due() if candidates.is_ready(name))
+        chosen = islice(ready, max(0, limit - candidates.active))
+        return [Launch(((name, candidates.number(name)),)) for name in (*candidates.decided_upon(), *chosen)]
 
 
 @dataclass(frozen=True)
@@ -86,35 +110,39 @@ class OnePodForAll:
     """The orchestrator `local`: as many steps as can share a pod, one after another; the next pod when that one has ended."""
 
     pod_settings: Mapping[str, JsonObject]
-    """What of each step's template concerns its whole pod: steps share one only where this is the same."""
+    """What of each step's template, as it is written, concerns its whole pod: steps share one only where this is the same."""
 
-    def launches(self, spec: PipelineRunSpec, candidates: Candidates) -> Sequence[Launch]:
+    def launches(self, candidates: Candidates) -> Sequence[Launch]:
         """Return one Job, or none while one is under way."""
         if candidates.live_workloads or candidates.active > len(candidates.unmade):
             return []
-        sequence = tuple(self._sequence(spec, candidates))
+        sequence = tuple(islice(self._sequence(candidates), MOST_STEPS_OF_A_POD))
         return [Launch(tuple((name, candidates.number(name)) for name in sequence))] if sequence else []
 
-    def _sequence(self, spec: PipelineRunSpec, candidates: Candidates) -> Iterator[str]:
+    def _sequence(self, candidates: Candidates) -> Iterator[str]:
         """Yield the steps of the next pod; what was decided upon before comes first, since the Job has its name."""
-        steps = {step.name: step for step in spec.steps}
-        succeeded = candidates.succeeded
-        chosen = sorted(candidates.unmade)[:1]
+        chosen = list(islice(candidates.decided_upon(), 1))
         yield from chosen
-        for name in topological_order(spec.steps):
-            if name in chosen or not candidates.may_start(name):
+        for name in candidates.due():
+            if name in chosen or not candidates.is_ready(name, besides=chosen):
                 continue
-            reachable = dependencies_of(steps[name]) <= succeeded.union(chosen)
-            alike = not chosen or self.pod_settings[name] == self.pod_settings[chosen[0]]
-            if reachable and alike and self._known_to_succeed(steps, steps[name]) <= succeeded:
+            alike = not chosen or self._settings(candidates, name) == self._settings(candidates, chosen[0])
+            if alike and candidates.letting_pass.issuperset(self._known_to_succeed(candidates.steps, name)):
                 chosen.append(name)
                 yield name
 
+    def _settings(self, candidates: Candidates, name: str) -> JsonObject:
+        return self.pod_settings[written_name(candidates.steps.by_name[name])]
+
     @staticmethod
-    def _known_to_succeed(steps: Mapping[str, Step], step: Step) -> frozenset[str]:
+    def _known_to_succeed(steps: RunSteps, name: str) -> frozenset[str]:
         """Return the steps that must have succeeded before this one's pod is made.
 
-        Those whose results it uses; and those that have results at all, since only the operator sees whether they are valid.
+        Those whose results it uses; those that have results at all, since only the operator sees whether they are valid; and
+        all that it needs where `when` is yet to be evaluated.
         """
-        used = {reference.result[0] for _, reference in references_of(step) if reference.result}
-        return frozenset({*used, *(name for name in dependencies_of(step) if results_of(steps[name]))})
+        step = steps.by_name[name]
+        if step.when is not None:
+            return steps.needs(name)
+        with_results = {other for other in steps.needs(name) if results_of(steps.graph.steps[other])}
+        return results_used_by(step) | with_results

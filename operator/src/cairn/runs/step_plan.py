@@ -1,7 +1,8 @@
 """What becomes of one step. Pure.
 
 A step's life: Pending; then, for each attempt, Queued and Running; after one that did not succeed, Retrying or Failed; else
-Succeeded. Skipped when a step that it needs did not succeed, or nothing new starts; Cancelled when it was stopped.
+Succeeded. Skipped when its `when` is false, a step that it needs did not succeed, or nothing new starts; Cancelled when it was
+stopped.
 What the status records as ended never changes again, and what it records of an attempt was recorded before it was acted upon.
 """
 
@@ -15,12 +16,11 @@ from cairn.api.pipelinerun_status import ArtifactStatus, ResultStatus, StepState
 from cairn.api.step import Step
 from cairn.api.time import RESOLUTION, parse, timestamp
 from cairn.runs.observation import JOB_DELETED, POD_DELETED, AttemptObservation, Fault, Phase
+from cairn.runs.readiness import Settled
 from cairn.runs.retry import after_end, next_attempt, without_latest_attempt
+from cairn.runs.states import ACTIVE, ENDED
 from cairn.runs.stopping import DEADLINE_EXCEEDED, Halt
 
-ENDED = frozenset({"Succeeded", "Failed", "Skipped", "Cancelled"})
-ACTIVE = frozenset({"Queued", "Running"})
-NOT_SUCCEEDED = ENDED - {"Succeeded"}
 PENDING_TIMEOUT = "PendingTimeout"
 
 _STATES: Mapping[Phase, StepState] = {
@@ -53,8 +53,8 @@ class Situation:
     """The step's latest attempt, as its Job and pod show it."""
     refusal: Refusal | None
     """Why that could not be created just now."""
-    blocking: StepStatus | None
-    """A step that it needs and that did not succeed."""
+    settled: Settled | None
+    """How it ends if no attempt of it was made."""
 
 
 def advance(step: Step, recorded: StepStatus, situation: Situation) -> StepStatus:
@@ -182,12 +182,10 @@ def _waiting(recorded: StepStatus, situation: Situation) -> StepStatus:
     """Judge a step of which no attempt is under way."""
     if situation.halt is not None:
         return _not_started(recorded, situation.halt)
-    blocking = situation.blocking
-    if blocking is None:
+    settled = situation.settled
+    if settled is None or recorded.state != "Pending":
         return recorded
-    what = "was skipped" if blocking.state == "Skipped" else "failed"
-    message = f"Step {blocking.name}, which it needs, {what}."
-    return _changed(recorded, state="Skipped", reason="DependencyFailed", message=message)
+    return _changed(recorded, state=settled.state, reason=settled.reason, message=settled.message)
 
 
 def _not_started(recorded: StepStatus, halt: Halt) -> StepStatus:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.time import RESOLUTION, parse
+from cairn.runs.states import ENDED
 
 CANCELLED = "Cancelled"
 RUN_TIMED_OUT = "RunTimedOut"
@@ -58,7 +59,7 @@ def halt_of(spec: PipelineRunSpec, steps: Collection[StepStatus], start_time: st
     """
     immediately = spec.cancel == "Immediate"
     deadline = run_deadline(spec, start_time)
-    late = deadline is not None and now >= deadline and spec.cancel is None
+    late = deadline is not None and now >= deadline and spec.cancel is None and any(s.state not in ENDED for s in steps)
     if late or any(step.reason == RUN_TIMED_OUT for step in steps):
         return Halt(RUN_TIMED_OUT, taken_too_long(spec), immediately=immediately)
     if spec.cancel is not None:
@@ -68,3 +69,12 @@ def halt_of(spec: PipelineRunSpec, steps: Collection[StepStatus], start_time: st
         message = f"Step {failed[0]} failed, and the run's failurePolicy is {spec.failure_policy}."
         return Halt(FAILURE_POLICY, message, stops_running=spec.failure_policy == "FailFast")
     return None
+
+
+def run_state(spec: PipelineRunSpec, steps: Collection[StepStatus]) -> str:
+    """Return what the steps of a run amount to, all of them having ended, as `finally` sees it."""
+    if any(step.reason == RUN_TIMED_OUT for step in steps):
+        return "TimedOut"
+    if spec.cancel is not None:
+        return "Cancelled"
+    return "Failed" if any(step.state == "Failed" for step in steps) else "Succeeded"

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from posixpath import dirname
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.step import Step
+from cairn.runs.flow_validation import expressions, items_of_steps, names_of_steps, place_of
 from cairn.runs.graph import (
     StepCycleError,
-    dependencies_of,
+    StepGraph,
     inputs_of,
+    items_source,
     outputs_of,
     references_of,
     results_of,
     topological_order,
 )
-from cairn.runs.references import Reference, references_in
+from cairn.runs.problem import Problem
+from cairn.runs.references import ITEM_REFERENCES, Reference, references_in
 from cairn.stacks.resolution import UsableStack
 
 CAIRN_DIRECTORY = "/cairn"
 """Holds all that Cairn mounts in a step's pod."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a run's spec."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        """Return the field and what to do about it."""
-        return f"{self.field}: {self.message}"
 
 
 def environment_name(parameter: str) -> str:
@@ -44,13 +34,17 @@ def environment_name(parameter: str) -> str:
 
 def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
     """Return everything that is wrong with the run on that stack, in the order of the spec."""
-    return (
+    problems = (
         *_parameters(spec),
         *_shared_environment(spec, stack),
         *_volumes(spec.pod_template, "spec.podTemplate"),
+        *names_of_steps(spec),
         *_steps(spec, stack),
-        *_cycle(spec.steps),
+        *items_of_steps(spec),
+        *_cycle(spec.steps, "spec.steps"),
+        *_cycle(spec.finally_ or (), "spec.finally"),
     )
+    return problems or tuple(expressions(StepGraph(spec)))
 
 
 def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
@@ -68,7 +62,7 @@ def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
 def _shared_environment(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
     """Yield what is wrong with variables that steps share. They cannot use results: not every step waits for those."""
     parameters = {parameter.name for parameter in spec.parameters or ()}
-    asked = {step.step_operator_ref.name for step in spec.steps if step.step_operator_ref}
+    asked = {step.step_operator_ref.name for step in (*spec.steps, *(spec.finally_ or ())) if step.step_operator_ref}
     sources: list[tuple[str, Sequence[EnvVar]]] = [
         (f"orchestrator {stack.orchestrator.name} podTemplate", _env(stack.orchestrator.pod_template)),
         (f"stack {stack.name}", stack.env),
@@ -83,11 +77,12 @@ def _shared_environment(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[P
         yield from _variables(variables, at)
         for variable in variables:
             for reference in references_in(variable.value or ""):
-                problem = _reference(reference, {}, parameters) if reference.result is None else _NOT_SHARED
+                problem = _reference(reference, {}, (), parameters) if reference.result is None else _NOT_SHARED
                 if problem:
                     yield Problem(f"{at}.env[{variable.name}]", _of_reference(reference, problem))
 
 
+_RUNS_LAST = "step {} is one of finally, which run when all others have ended; leave it out"
 _NOT_SHARED = "only a step's own env can use a result, since the step then waits for it"
 
 
@@ -107,15 +102,19 @@ def _of_reference(reference: Reference, problem: str) -> str:
 
 
 def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
-    steps = {step.name: step for step in spec.steps}
+    main = {step.name: step for step in spec.steps}
+    last = {step.name: step for step in spec.finally_ or ()}
     parameters = {parameter.name for parameter in spec.parameters or ()}
-    for step in spec.steps:
-        at = f"spec.steps[{step.name}]"
+    for step in (*main.values(), *last.values()):
+        at = place_of(spec, step)
+        beside, usable = (main, main) if step.name in main else (last, {**main, **last})
         for dependency in step.depends_on or ():
-            if dependency not in steps:
-                yield Problem(f"{at}.dependsOn", f"there is no step {dependency}; {_others(steps, step)}")
-        yield from _inputs(step, steps, at)
-        yield from _references(step, steps, parameters, at)
+            if dependency not in beside:
+                yield Problem(f"{at}.dependsOn", _not_beside(dependency, main, last, _others(beside, step)))
+        unusable = frozenset(last if step.name in main else ())
+        yield from _inputs(step, usable, unusable, at)
+        yield from _references(step, usable, unusable, parameters, at)
+        yield from _items_source(step, usable, unusable, parameters, at)
         yield from _paths(step, at)
         yield from _variables((*(step.env or ()), *_env(step.pod_template)), at)
         yield from _volumes(step.pod_template, f"{at}.podTemplate")
@@ -123,13 +122,32 @@ def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
         yield from _service_account(step, spec, stack, at)
 
 
-def _inputs(step: Step, steps: dict[str, Step], at: str) -> Iterator[Problem]:
+def _not_beside(name: str, main: Mapping[str, Step], last: Mapping[str, Step], others: str) -> str:
+    if name in last:
+        return _RUNS_LAST.format(name)
+    if name in main:
+        return f"finally runs when all steps have ended anyway; leave {name} out, and use when to ask how it ended"
+    return f"there is no step {name}; {others}"
+
+
+def _items_source(
+    step: Step, steps: dict[str, Step], last: Collection[str], parameters: set[str], at: str
+) -> Iterator[Problem]:
+    source = items_source(step)
+    problem = _reference(source, steps, last, parameters) if source is not None else None
+    if source is not None and problem:
+        yield Problem(f"{at}.forEach.itemsFrom", f"{source.text}: {problem}")
+
+
+def _inputs(step: Step, steps: dict[str, Step], last: Collection[str], at: str) -> Iterator[Problem]:
     for source in inputs_of(step):
         if source.from_ is None:
             continue
         field = f"{at}.inputs.artifacts[{source.name}].from"
         producer, artifact = source.from_.split(".")
-        if producer not in steps:
+        if producer in last:
+            yield Problem(field, _RUNS_LAST.format(producer))
+        elif producer not in steps:
             yield Problem(field, f"there is no step {producer}; {_others(steps, step)}")
         elif artifact not in (names := [output.name for output in outputs_of(steps[producer])]):
             declared = f"it declares: {', '.join(names)}" if names else "it declares none"
@@ -141,24 +159,30 @@ def _others(steps: dict[str, Step], step: Step) -> str:
     return f"name one of: {', '.join(names)}" if names else "the run has no other step"
 
 
-def _references(step: Step, steps: dict[str, Step], parameters: set[str], at: str) -> Iterator[Problem]:
+def _references(
+    step: Step, steps: dict[str, Step], last: Collection[str], parameters: set[str], at: str
+) -> Iterator[Problem]:
     for field, reference in references_of(step):
-        problem = _reference(reference, steps, parameters)
+        problem = _reference(reference, steps, last, parameters)
+        if reference.text in ITEM_REFERENCES:
+            problem = None if step.for_each is not None else "only a step with forEach has an item"
         if problem:
             yield Problem(f"{at}.{field}", _of_reference(reference, problem))
 
 
-def _reference(reference: Reference, steps: dict[str, Step], parameters: set[str]) -> str | None:
+def _reference(reference: Reference, steps: dict[str, Step], last: Collection[str], parameters: set[str]) -> str | None:
     if reference.parameter is not None:
         return None if reference.parameter in parameters else f"the run has no parameter {reference.parameter}"
     if reference.result is not None:
         producer, result = reference.result
+        if producer in last:
+            return _RUNS_LAST.format(producer)
         if producer not in steps:
             return f"there is no step {producer}"
         return None if result in results_of(steps[producer]) else f"step {producer} declares no result {result}"
     if reference.text in {"run.name", "run.uid"}:
         return None
-    return "known are params.<name>, run.name, run.uid and steps.<step>.results.<result>"
+    return "known are params.<name>, run.name, run.uid, steps.<step>.results.<result>, item.value and item.index"
 
 
 def _paths(step: Step, at: str) -> Iterator[Problem]:
@@ -228,11 +252,8 @@ def _service_account(step: Step, spec: PipelineRunSpec, stack: UsableStack, at: 
         )
 
 
-def _cycle(steps: Sequence[Step]) -> Iterator[Problem]:
-    known = {step.name for step in steps}
-    if any(not dependencies_of(step) <= known for step in steps):
-        return
+def _cycle(steps: Sequence[Step], at: str) -> Iterator[Problem]:
     try:
         topological_order(steps)
     except StepCycleError as error:
-        yield Problem("spec.steps", f"these steps wait for each other: {error}; remove one of the dependencies")
+        yield Problem(at, f"these steps wait for each other: {error}; remove one of the dependencies")

@@ -63,14 +63,13 @@ class Workloads:
         self._creating = asyncio.Semaphore(CREATIONS_AT_ONCE)
 
     async def launch(
-        self, context: PodContext, steps: Iterable[Step], launches: Sequence[Launch]
+        self, context: PodContext, steps: Mapping[str, Step], launches: Sequence[Launch]
     ) -> Mapping[str, Refusal]:
         """Create the Jobs or pods; return the steps whose Job or pod the API server refused."""
-        by_name = {step.name: step for step in steps}
         refusals: dict[str, Refusal] = {}
 
         async def create(launch: Launch) -> None:
-            attempts = [Attempt(by_name[name], number) for name, number in launch.attempts]
+            attempts = [Attempt(steps[name], number) for name, number in launch.attempts]
             bare = context.stack.orchestrator.workload == "Pod"
             body = build_bare_pod(context, attempts) if bare else build_job(context, attempts)
             async with self._creating:
@@ -101,13 +100,14 @@ class Workloads:
             if not pod_has_ended(pod):
                 await self._remove(PODS, pod, body, by_themselves)
 
-    async def release_settled(self, body: JsonObject, steps: Iterable[Step], statuses: Iterable[StepStatus]) -> None:
+    async def release_settled(
+        self, body: JsonObject, steps: Mapping[str, Step], statuses: Iterable[StepStatus]
+    ) -> None:
         """Let those pods of a run go whose attempts are recorded as over."""
-        by_name = {step.name: step for step in steps}
         recorded = {step.name: step for step in statuses}
         uid = body["metadata"]["uid"]
         await self._release(
-            key_of(body), lambda pod: owned_by(pod, uid) and is_settled(attempts_in(pod, by_name), recorded)
+            key_of(body), lambda pod: owned_by(pod, uid) and is_settled(attempts_in(pod, steps), recorded)
         )
 
     async def release_of_others(self, body: JsonObject) -> None:

@@ -84,8 +84,16 @@ def run(command: str, environment: Mapping[str, str] = os.environ) -> int:
     return OK
 
 
+def _plan_text(environment: Mapping[str, str]) -> str:
+    """Return the plan, which goes on in CAIRN_PLAN_1 and so on where it is too long for one variable."""
+    parts = [environment.get(PLAN_ENV) or ""]
+    while (more := environment.get(f"{PLAN_ENV}_{len(parts)}")) is not None:
+        parts.append(more)
+    return "".join(parts)
+
+
 def _work(command: str, environment: Mapping[str, str]) -> Work:
-    text = environment.get(PLAN_ENV)
+    text = _plan_text(environment)
     if command == "fetch":
         fetch_plan = parse_fetch(text)
         return lambda stop: fetch(fetch_plan, Stores(fetch_plan.store), stop)

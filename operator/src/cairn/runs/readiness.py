@@ -1,0 +1,82 @@
+"""What becomes of a step before anything of it has started: whether what it needs lets it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cairn.api.pipelinerun_status import StepState, StepStatus
+from cairn.runs.allowance import RESULTS_TOO_LARGE
+from cairn.runs.for_each import ITEMS_INVALID, NO_ITEMS, result_of, state_of
+from cairn.runs.graph import references_of
+from cairn.runs.instances import RunSteps
+from cairn.runs.states import DEPENDENCY_SKIPPED, ENDED, SKIPPED_ON_PURPOSE, WHEN_FALSE, lets_pass
+from cairn.runs.when import WhenError, holds
+
+DEPENDENCY_FAILED = "DependencyFailed"
+WHEN_INVALID = "WhenInvalid"
+LONGEST_GATHERED_RESULT = 100_000
+"""Linux takes no argument, and no variable, of more than 128 KiB."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a step ends without an attempt."""
+
+    state: StepState
+    reason: str
+    message: str
+
+
+def settled_without_attempt(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
+    """Return how a step ends that none was made of, or None where it may start, now or later."""
+    step = steps.by_name[name]
+    needed = {other: state_of(steps, other, states) for other in sorted(steps.needs(name))}
+    against = [
+        _held_back(other, state)
+        for other, state in needed.items()
+        if state.state in ENDED and not lets_pass(state, used=other in steps.uses(name))
+    ]
+    if against:
+        return next((settled for settled in against if settled.reason == DEPENDENCY_FAILED), against[0])
+    if any(state.state not in ENDED for state in needed.values()):
+        return None
+    if name in steps.problems:
+        return Settled("Failed", ITEMS_INVALID, steps.problems[name])
+    if name in steps.without_items:
+        return Settled("Succeeded", NO_ITEMS, "There was no item to run it for.")
+    if step.for_each is not None:
+        return None  # its instances are asked
+    return _too_large(steps, name, states) or _when_false(steps, name, states)
+
+
+def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
+    used = {reference.result for _, reference in references_of(steps.by_name[name]) if reference.result}
+    for producer, result in sorted(used):
+        length = len(result_of(steps, producer, result, states) or "") if producer in steps.instances else 0
+        if length > LONGEST_GATHERED_RESULT:
+            message = (
+                f"Result {result} of all instances of step {producer} together has {length} characters, of which a command or "
+                f"variable takes {LONGEST_GATHERED_RESULT}; keep it as an artifact."
+            )
+            return Settled("Failed", RESULTS_TOO_LARGE, message)
+    return None
+
+
+def _when_false(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
+    step = steps.by_name[name]
+    if step.when is None:
+        return None
+    try:
+        if holds(steps, step, states):
+            return None
+    except WhenError as error:
+        return Settled("Failed", WHEN_INVALID, f"Its when cannot be evaluated: {error}."[:1024])
+    return Settled("Skipped", WHEN_FALSE, f"Its when is false: {step.when}"[:256])
+
+
+def _held_back(name: str, state: StepStatus) -> Settled:
+    if state.state == "Skipped" and state.reason in SKIPPED_ON_PURPOSE:
+        return Settled("Skipped", DEPENDENCY_SKIPPED, f"Step {name}, whose outputs it uses, was skipped.")
+    what = {"Skipped": "was skipped", "Cancelled": "was cancelled"}.get(state.state, "failed")
+    return Settled("Skipped", DEPENDENCY_FAILED, f"Step {name}, which it needs, {what}.")
