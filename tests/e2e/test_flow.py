@@ -57,6 +57,21 @@ FOR_EACH = [
     ),
 ]
 FAILS = [python("fails", "raise SystemExit(3)"), python("after", "pass", dependsOn=["fails"])]
+RERUN_FIRST = [
+    writes("split", "{'shards': ['a', 'b']}", outputs={"results": ["shards"]}),
+    python(
+        "keep",
+        "import os\nopen('/out/keep/item', 'w').write(os.environ['CAIRN_RUN'] + os.environ['CAIRN_ITEM'])",
+        forEach={"itemsFrom": "steps.split.results.shards"},
+        outputs={"artifacts": [{"name": "item", "path": "/out/keep/item"}]},
+    ),
+]
+GATHER = {
+    "inputs": {"artifacts": [{"name": "kept", "from": "keep.item", "path": "/in/kept"}]},
+    "outputs": {"results": ["kept"]},
+}
+FAILING = python("gather", "raise SystemExit(1)", **GATHER)
+MENDED = writes("gather", "{'kept': [open(f'/in/kept/{n}').read() for n in sorted(os.listdir('/in/kept'))]}", **GATHER)
 LAST = [
     python("tidy", "pass", timeoutSeconds=60),
     python("tell", "pass", when="run.state == 'Failed' && steps.fails.state == 'Failed'", timeoutSeconds=60),
@@ -74,6 +89,9 @@ def runs(shared_stacks: Cluster) -> Cluster:
             run(f"broken-items-{on}", [writes("split", "{'n': 'x'}", outputs={"results": ["n"]}), BROKEN], on=on)
         )
         shared_stacks.create(run(f"finally-{on}", FAILS, on=on, failurePolicy="FailFast", **{"finally": LAST}))
+        shared_stacks.create(run(f"first-{on}", [*RERUN_FIRST, FAILING], on=on))
+        again = {"rerunOf": {"name": f"first-{on}"}}
+        shared_stacks.create(run(f"again-{on}", [*RERUN_FIRST, MENDED], on=on, **again))
         for cancel in ("graceful", "immediate"):
             last = [python("tidy", "pass", timeoutSeconds=60)]
             shared_stacks.create(run(f"{cancel}-{on}", [python("works", FOREVER)], on=on, **{"finally": last}))
@@ -161,6 +179,23 @@ def test_finally_runs_after_the_timeout_of_the_run(runs: Cluster, workload: str)
 
     assert condition(ended, "Succeeded")["reason"] == "TimedOut"
     assert states(ended) == {"works": "Cancelled", "tidy": "Succeeded"}
+
+
+def test_a_run_takes_over_what_an_earlier_one_has_done(runs: Cluster, workload: str) -> None:
+    first = runs.finished(f"first-{workload}", timeout=300)
+    ended = runs.finished(f"again-{workload}", timeout=300)
+
+    assert condition(first, "Succeeded")["reason"] == "StepFailed"
+    assert condition(ended, "Succeeded")["reason"] == "Completed", ended["status"]
+    assert {item["name"]: item.get("reason") for item in ended["status"]["steps"]} == {
+        "split": "TakenOver",
+        "keep-0": "TakenOver",
+        "keep-1": "TakenOver",
+        "gather": None,
+    }
+    assert json.loads(results(ended, "gather")["kept"]) == [f"first-{workload}a", f"first-{workload}b"]
+    made = runs.list("Pod", f"cairn.dev/run=again-{workload}")
+    assert len(made) == 1, "a step that was taken over has run again"
 
 
 def _cancelled(runs: Cluster, name: str, cancel: str) -> Body:

@@ -21,7 +21,7 @@ FILES = sorted(path.name for path in SAMPLES.glob("*.yaml"))
 NEEDS_A_GPU = "run-step-operator.yaml"
 RUNS = [name for name in FILES if name.startswith("run-") and name != NEEDS_A_GPU]
 SUSPENDED = "run-suspended.yaml"
-ENDS_OTHERWISE = {"run-failure-policy.yaml": "StepFailed", "run-finally.yaml": "StepFailed"}
+ENDS_OTHERWISE = {"failure-policy": "StepFailed", "finally": "StepFailed", "rerun-first": "StepFailed"}
 APPLY = {"server-side": ("apply", "--server-side"), "client-side": ("apply",)}
 
 
@@ -99,4 +99,4 @@ def test_a_run_ends_as_its_sample_says(runs: Cluster, name: str) -> None:
             runs.wait_condition("PipelineRun", run, "Succeeded", status="Unknown", reason="Suspended", timeout=60)
             runs.patch("PipelineRun", run, {"spec": {"suspend": False}})
         finished = runs.finished(run, timeout=420)
-        assert condition(finished, "Succeeded")["reason"] == ENDS_OTHERWISE.get(name, "Completed"), finished["status"]
+        assert condition(finished, "Succeeded")["reason"] == ENDS_OTHERWISE.get(run, "Completed"), finished["status"]

@@ -66,10 +66,11 @@ class Nodes:
             self._end_pod(pod, "Evicted", "The node was low on resource: memory.", 137)
         elif drawn < scenario.evictions + scenario.deletions:
             self._disturbed(pod)
-            owner = pod["metadata"]["ownerReferences"][0]["name"]
-            if self.dice.random() < 0.5 and (JOBS.plural, namespace, owner) in self.server.objects:
-                self.server.history.deleted_by_others.append(owner)
-                self.server.take_away(JOBS, namespace, owner)
+            owner = pod["metadata"]["ownerReferences"][0]
+            job = self.server.objects.get((JOBS.plural, namespace, owner["name"]))
+            if self.dice.random() < 0.5 and job is not None and job["metadata"]["uid"] == owner["uid"]:
+                self.server.history.deleted_by_others.append(owner["name"])
+                self.server.take_away(JOBS, namespace, owner["name"])
             else:
                 self.server.take_away(PODS, namespace, name)
         elif drawn < scenario.evictions + scenario.deletions + scenario.lost_nodes and "nodeName" in pod["spec"]:

@@ -10,6 +10,7 @@ from cairn.api.base import (
     LabelName,
     LocalRef,
     Model,
+    ObjectName,
     Rule,
     list_map,
     rules,
@@ -17,6 +18,7 @@ from cairn.api.base import (
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import Step
 
+FROM_FAILED_OR_STEP = r"^(Failed|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
 MOST_STEPS = 500
 MOST_FINALLY = 20
 FailurePolicy = Literal["ContinueOnFailure", "StopOnFailure", "FailFast"]
@@ -61,6 +63,18 @@ class Source(Model):
     git: GitSource = Field(description="A Git repository. It is recorded, never fetched.")
 
 
+class RerunOf(Model):
+    """An earlier run, whose steps are taken over as far as they succeeded."""
+
+    name: ObjectName = Field(description="Name of the earlier run, which has ended, in the same namespace.")
+    from_: Annotated[str, Field(min_length=1, max_length=63, pattern=FROM_FAILED_OR_STEP)] = Field(
+        default="Failed",
+        alias="from",
+        description="Where to begin. Failed: with what did not succeed. The name of a step: with that one, whatever became of it. "
+        "All that needs those runs again, too.",
+    )
+
+
 IMMUTABLE_IF_GIVEN = (
     "stackRef",
     "parameters",
@@ -69,6 +83,7 @@ IMMUTABLE_IF_GIVEN = (
     "source",
     "podTemplate",
     "finally",
+    "rerunOf",
 )
 
 
@@ -108,6 +123,11 @@ class PipelineRunSpec(Model):
         default=None,
         description="How long after its end the run is deleted, and its Jobs with it; its artifacts stay. The "
         "stack's history limits may delete it before. It can be changed at any time.",
+    )
+    rerun_of: RerunOf | None = Field(
+        default=None,
+        description="Takes over steps of an earlier run instead of running them: those that succeeded there, are written alike in "
+        "both runs, and need nothing that runs again. The parameters must be the same.",
     )
     source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
     pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")

@@ -14,6 +14,7 @@ from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, t
 PENDING = "Pending"
 """Reason of a run of which nothing runs, for want of something that a step waits for."""
 STACK_NOT_READY = "StackNotReady"
+EARLIER_RUN_NOT_READY = "EarlierRunNotReady"
 PODS_NOT_ADMITTED = "PodsNotAdmitted"
 STOPPING = "Stopping"
 TIMED_OUT = "TimedOut"

@@ -14,19 +14,22 @@ from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import PIPELINE_RUNS
 from cairn.clients.store import Key, key_of
 from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.for_each import InstanceMaker, artifacts_by_step, results_by_step
-from cairn.runs.graph import StepGraph
+from cairn.runs.graph import StepCycleError, StepGraph
 from cairn.runs.instances import RunSteps
-from cairn.runs.outcome import PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
+from cairn.runs.outcome import EARLIER_RUN_NOT_READY, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
+from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.references import Values
+from cairn.runs.rerun import problem_of, taken_over
 from cairn.runs.scheduling import OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
@@ -119,6 +122,9 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
+        missing = self._missing_earlier_run(body, spec)
+        if missing is not None:
+            return await self._wait(body, spec, status, EARLIER_RUN_NOT_READY, missing)
         hold = self._hold_of(key_of(body))
         if hold is not None:
             return hold.seconds_left
@@ -128,11 +134,14 @@ class RunReconciler:
             refusal = refusal_of(error, "The API server does not admit the run's pods")
             self._held[key_of(body)] = _Hold(self._clock)
             return await self._wait(body, spec, status, PODS_NOT_ADMITTED, refusal.message)
-        if problem is not None:
-            outcome = Outcome("False", "InvalidSpec", problem)
+        taken = {} if problem is not None else await self._taken_over(body, spec)
+        if problem is not None or isinstance(taken, Problem):
+            outcome = Outcome("False", "InvalidSpec", problem or str(taken))
             await self._end_before_start(body, status, (), outcome, stack=stack)
             return None
-        started = status.model_copy(update={"start_time": self._now(), "steps": pending(spec)})
+        steps = (taken.get(step.name) or step for step in pending(spec))
+        more = (step for name, step in taken.items() if name not in self._maker(body, spec).graph.steps)
+        started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
         return await self._advance(body, spec, started, choice)
 
     async def _wait(
@@ -234,6 +243,36 @@ class RunReconciler:
             return f"{told} ({_and_more(others)})" if others > 0 else told
         steps = self._maker(body, spec).stand_ins()
         return await self._admission.problem_of(_context(body, steps, (), stack, self._transfer), steps)
+
+    def _missing_earlier_run(self, body: JsonObject, spec: PipelineRunSpec) -> str | None:
+        """Return why the run that this one takes steps over from cannot tell them yet, or None."""
+        if spec.rerun_of is None:
+            return None
+        name = spec.rerun_of.name
+        earlier = self._cluster.runs.get((body["metadata"]["namespace"], name))
+        if earlier is None:
+            return f"It takes over from run {name}, which is not there; create that one, or delete this one."
+        ended = (earlier.get("status") or {}).get("completionTime") is not None
+        return None if ended else f"It takes over from run {name}, which has not ended."
+
+    async def _taken_over(self, body: JsonObject, spec: PipelineRunSpec) -> Mapping[str, StepStatus] | Problem:
+        """Return the steps that an earlier run has done for this one, or why it has not."""
+        if spec.rerun_of is None:
+            return {}
+        name = spec.rerun_of.name
+        found = await self._cluster.kubernetes.get(PIPELINE_RUNS, body["metadata"]["namespace"], name)
+        try:
+            earlier = PipelineRunSpec.model_validate(found["spec"])
+        except ValidationError as error:
+            return Problem("spec.rerunOf.name", f"run {name} is not valid: {first_problem(error)}")
+        status = PipelineRunStatus.model_validate(found.get("status") or {}, extra="ignore")
+        problem = problem_of(spec, earlier)
+        if problem is not None:
+            return problem
+        try:
+            return taken_over(self._maker(body, spec), InstanceMaker(StepGraph(earlier)), status)
+        except StepCycleError:
+            return {}  # the earlier run was refused: nothing of it has run
 
     async def _end_before_start(
         self,
