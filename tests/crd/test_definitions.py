@@ -20,6 +20,7 @@ from .schema import nodes, spec_schema, status_schema
 
 DEFAULTS: dict[str, Any] = {
     "PipelineRun spec.suspend": False,
+    "PipelineRun spec.rerunOf.from": "Failed",
     "PipelineRun spec.steps[].interpreter": ["python", "-c"],
     "PipelineRun spec.steps[].outputs.artifacts[].type": "File",
     "PipelineRun spec.failurePolicy": "ContinueOnFailure",

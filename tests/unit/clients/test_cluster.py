@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import STACKS, ApiError, ConflictError
@@ -9,6 +11,13 @@ from tests.unit.builders import NOW, stack_body
 from tests.unit.fake_kubernetes import World
 
 PATCH = "patch-status stacks"
+TEXTS = st.sampled_from(["", "a", "b", "~", "/", "~1", "0", "-"])
+VALUES = st.recursive(
+    st.integers(0, 2) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=12,
+)
+STATUSES = st.dictionaries(TEXTS.filter(bool), VALUES, max_size=3)
 
 
 @pytest.fixture
@@ -43,6 +52,25 @@ class TestStatus:
         await write(world, stack(world, orchestrator="local", activeRuns=1), {"orchestrator": "local", "activeRuns": 2})
 
         assert [operation["path"] for operation in sent] == ["/metadata/resourceVersion", "/status/activeRuns"]
+
+    @given(STATUSES, STATUSES)
+    async def test_what_is_written_is_the_new_status_whatever_the_old_one_was(self, old: JsonObject, new: JsonObject):
+        world = World()
+        body = stack(world, **old)
+
+        await write(world, body, new)
+
+        assert world.kubernetes.one(STACKS, "production").get("status", {}) == new
+
+    async def test_of_a_long_list_only_what_differs_goes_over_the_wire(self, world: World):
+        sent: list[JsonObject] = []
+        world.kubernetes.objections[PATCH] = lambda body: sent.extend(body["operations"])
+        steps = [{"name": f"s{index}", "state": "Pending"} for index in range(1000)]
+        changed = [*steps[:700], {**steps[700], "state": "Queued"}, *steps[701:]]
+
+        await write(world, stack(world, steps=steps), {"steps": changed})
+
+        assert [operation["path"] for operation in sent] == ["/metadata/resourceVersion", "/status/steps/700/state"]
 
     async def test_the_same_status_is_not_written(self, world: World):
         body = stack(world, activeRuns=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import jsonpatch
 
@@ -64,7 +66,7 @@ class Cluster:
             ConflictError: the object has changed since; the next reconcile sees the newer one.
         """
         old = body.get("status") or {}
-        operations: list[JsonObject] = jsonpatch.make_patch({"status": old}, {"status": status}).patch
+        operations = list(_operations(old, status))
         if not operations and not confirm:
             return body
         if "status" not in body:
@@ -96,6 +98,35 @@ class Cluster:
             store.remove(key_of(body))
             return None
         return _kept(store, written)
+
+
+def _operations(old: JsonObject, new: JsonObject) -> Iterator[JsonObject]:
+    """Yield the JSON Patch from one status to another; a list of as many items as before is compared item by item.
+
+    A run may have a thousand steps, of which one has changed.
+    """
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+            for index, (one, other) in enumerate(zip(before, after, strict=True)):
+                if one != other:
+                    yield from _patch([one], [other], f"/status/{key}", index)
+        else:
+            was, is_now = ({key: part[key]} if key in part else {} for part in (old, new))
+            yield from jsonpatch.make_patch({"status": was}, {"status": is_now}).patch
+
+
+def _patch(old: list[Any], new: list[Any], path: str, index: int) -> Iterator[JsonObject]:
+    """Yield the patch from a list of one item to another, as of the item at that place."""
+    for operation in jsonpatch.make_patch(old, new).patch:
+        places = {
+            part: f"{path}/{index}{operation[part].removeprefix('/0')}"
+            for part in ("path", "from")
+            if part in operation
+        }
+        yield {**operation, **places}
 
 
 def _kept(store: ObjectStore, written: JsonObject) -> JsonObject:
