@@ -1,0 +1,132 @@
+"""Faults, injected for real, and what must hold after each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+from cluster import Body, Cluster, condition
+
+OPERATOR = "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
+OPERATOR_ACCOUNT = {"name": "cairn", "namespace": "cairn-system"}
+
+
+def ready_operator(cluster: Cluster, gone: str = "") -> str:
+    """Wait until a pod of the operator is ready, other than one that was deleted, and return its name."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        for pod in cluster.list("Pod", OPERATOR):
+            if pod["metadata"]["name"] != gone and condition(pod, "Ready").get("status") == "True":
+                return pod["metadata"]["name"]
+        time.sleep(0.2)
+    raise AssertionError("no pod of the operator was ready within 90 s")
+
+
+def on_node(node: str, *command: str) -> str:
+    """Run a command on a node of this checkout's cluster and return what it prints."""
+    if os.environ.get("CLUSTER") == "current":
+        pytest.skip("the nodes of a cluster that is not this checkout's own are left alone")
+    return subprocess.run(["docker", "exec", node, *command], check=True, capture_output=True, text=True).stdout
+
+
+def nodes(cluster: Cluster, *, control_plane: bool) -> list[str]:
+    """Return the names of the nodes that are, or are not, of the control plane."""
+    label = "node-role.kubernetes.io/control-plane"
+    found = cluster.list("Node")
+    return [node["metadata"]["name"] for node in found if (label in node["metadata"]["labels"]) == control_plane]
+
+
+def assert_each_step_ran_once(namespace: Cluster) -> None:
+    """Check that each step has started once, in a Job of its own on the stack `kubernetes`, whatever happened meanwhile."""
+    pods = namespace.list("Pod", "cairn.dev/run")
+    owners = [owner for pod in pods for owner in pod["metadata"]["ownerReferences"]]
+    jobs = [owner["name"] for owner in owners if owner["kind"] == "Job"]
+    assert len(jobs) == len(set(jobs)), "a Job has made more than one pod"
+    ran = sorted(started for pod in pods for started in _started(pod))
+    wanted = sorted(
+        (body["metadata"]["name"], item["name"])
+        for body in namespace.list("PipelineRun")
+        for item in body["status"]["steps"]
+        if item["state"] != "Skipped"
+    )
+    assert ran == wanted
+    stacks = {body["metadata"]["name"]: body["spec"]["stackRef"]["name"] for body in namespace.list("PipelineRun")}
+    alone = [name for name, _ in wanted if stacks[name] == "kubernetes"]
+    assert len(namespace.list("Job", "cairn.dev/stack=kubernetes")) == len(alone)
+
+
+def _started(pod: Body) -> Iterator[tuple[str, str]]:
+    """Yield the run and the name of each step that has started in a pod, which may be fewer than it was made for."""
+    run_name = pod["metadata"]["annotations"]["cairn.dev/run-name"]
+    statuses = [*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ())]
+    for container in statuses:
+        if not container["name"].startswith("cairn-") and "waiting" not in container["state"]:
+            yield run_name, container["name"]
+
+
+@contextmanager
+def too_many_requests(cluster: Cluster) -> Generator[None]:
+    """Have the API server answer the operator with 429, by its own priority and fairness."""
+    flow = "flowcontrol.apiserver.k8s.io/v1"
+    limited: Mapping[str, object] = {
+        "type": "Limited",
+        "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0},
+    }
+    rule = {
+        "subjects": [{"kind": "ServiceAccount", "serviceAccount": OPERATOR_ACCOUNT}],
+        "resourceRules": [
+            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": True}
+        ],
+    }
+    name = "e2e-nothing-for-cairn"
+    level = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 1, "rules": [rule]}
+    objects: list[Body] = [
+        {"apiVersion": flow, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": dict(limited)},
+        {"apiVersion": flow, "kind": "FlowSchema", "metadata": {"name": name}, "spec": level},
+    ]
+    with _there(cluster, objects):
+        yield
+
+
+@contextmanager
+def internal_errors(cluster: Cluster) -> Generator[None]:
+    """Have the API server answer 500 to whoever creates a Job, or a pod, in a namespace: a webhook that is not there."""
+    name = f"e2e-broken-{cluster.namespace}"
+    rules = [
+        {"apiGroups": ["batch"], "apiVersions": ["v1"], "resources": ["jobs"], "operations": ["CREATE"]},
+        {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]},
+    ]
+    webhook = {
+        "name": "broken.e2e.cairn.dev",
+        "clientConfig": {"service": {"name": "nobody", "namespace": cluster.namespace, "path": "/"}},
+        "rules": rules,
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster.namespace}},
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+        "admissionReviewVersions": ["v1"],
+    }
+    body: Body = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [webhook],
+    }
+    with _there(cluster, [body]):
+        yield
+
+
+@contextmanager
+def _there(cluster: Cluster, objects: list[Body]) -> Generator[None]:
+    for body in objects:
+        cluster.apply(body)
+    try:
+        yield
+    finally:
+        for body in reversed(objects):
+            cluster.kubectl("delete", "--ignore-not-found", body["kind"], body["metadata"]["name"])

@@ -1,0 +1,129 @@
+"""Faults under way: the runs end as if nothing had happened, and each of their steps has run once."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from cluster import Body, Cluster, condition, states
+from faults import assert_each_step_ran_once, internal_errors, nodes, on_node, ready_operator, too_many_requests
+from manifests import WORKLOADS, python, run
+
+pytestmark = [pytest.mark.alone, pytest.mark.full]
+
+FAULT_SECONDS = 30.0
+NODE_AWAY_SECONDS = 60.0
+KILLS = 50
+
+
+def chain(length: int, seconds: int) -> list[Body]:
+    """Steps one after another, each of which takes that long."""
+    return [
+        python(
+            f"s{index}", f"import time; time.sleep({seconds})", **({"dependsOn": [f"s{index - 1}"]} if index else {})
+        )
+        for index in range(length)
+    ]
+
+
+def fan_out(width: int, seconds: int) -> list[Body]:
+    """Steps beside each other, each of which takes that long."""
+    return [python(f"s{index}", f"import time; time.sleep({seconds})") for index in range(width)]
+
+
+@pytest.fixture
+def under_way(stacks: Cluster) -> Cluster:
+    """A chain and a fan-out on each workload, the first steps of which run."""
+    for on in WORKLOADS:
+        stacks.create(run(f"chain-{on}", chain(6, 8), on=on))
+        stacks.create(run(f"fan-{on}", fan_out(4, 15), on=on))
+    for on in WORKLOADS:
+        stacks.wait("PipelineRun", f"chain-{on}", lambda body: states(body).get("s0") in {"Running", "Succeeded"}, 180)
+    return stacks
+
+
+def assert_nothing_came_of_it(runs: Cluster) -> None:
+    """Check that all runs end well, with one attempt of each step."""
+    for body in runs.list("PipelineRun"):
+        ended = runs.finished(body["metadata"]["name"], timeout=400)
+        assert condition(ended, "Succeeded")["reason"] == "Completed", ended["status"]
+        assert {step["attempts"] for step in ended["status"]["steps"]} == {1}, ended["status"]["steps"]
+    assert_each_step_ran_once(runs)
+
+
+def test_the_api_server_is_restarted(cluster: Cluster, under_way: Cluster) -> None:
+    (control_plane,) = nodes(cluster, control_plane=True)
+
+    on_node(control_plane, "sh", "-c", "crictl ps --quiet --name kube-apiserver | xargs crictl stop --timeout 0")
+
+    _wait_for_the_api_server(cluster)
+    assert_nothing_came_of_it(under_way)
+
+
+def test_the_api_server_has_too_many_requests(cluster: Cluster, under_way: Cluster) -> None:
+    with too_many_requests(cluster):
+        time.sleep(FAULT_SECONDS)
+
+    assert_nothing_came_of_it(under_way)
+
+
+def test_the_api_server_fails_to_make_anything(under_way: Cluster) -> None:
+    with internal_errors(under_way):
+        time.sleep(FAULT_SECONDS)
+
+    assert_nothing_came_of_it(under_way)
+
+
+def test_a_node_does_not_answer_for_a_while(cluster: Cluster, under_way: Cluster) -> None:
+    (worker,) = nodes(cluster, control_plane=False)
+
+    on_node(worker, "systemctl", "stop", "kubelet")
+    try:
+        cluster.wait("Node", worker, lambda node: condition(node, "Ready").get("status") == "Unknown", 120)
+        time.sleep(NODE_AWAY_SECONDS)
+    finally:
+        on_node(worker, "systemctl", "start", "kubelet")
+
+    cluster.wait("Node", worker, lambda node: condition(node, "Ready").get("status") == "True", 120)
+    assert_nothing_came_of_it(under_way)
+
+
+def test_two_operators_run_by_mistake(cluster: Cluster, under_way: Cluster) -> None:
+    cluster.patch("Deployment", "cairn", {"spec": {"replicas": 2}})
+    try:
+        cluster.wait("Deployment", "cairn", lambda body: body["status"].get("readyReplicas") == 2, 120)
+        for on in WORKLOADS:
+            under_way.create(
+                run(f"second-{on}", [*fan_out(3, 2), python("last", "pass", dependsOn=["s0", "s1", "s2"])], on=on)
+            )
+
+        assert_nothing_came_of_it(under_way)
+    finally:
+        cluster.patch("Deployment", "cairn", {"spec": {"replicas": 1}})
+        cluster.wait("Deployment", "cairn", lambda body: body["status"].get("replicas") == 1, 120)
+
+
+def test_the_operator_is_killed_again_and_again(cluster: Cluster, stacks: Cluster) -> None:
+    for on in WORKLOADS:
+        stacks.create(run(f"chain-{on}", chain(20, 10), on=on))
+    for number in range(20):
+        stacks.create(run(f"one-{number}", [python("only", "import time; time.sleep(30)")], on=WORKLOADS[number % 3]))
+
+    for _ in range(KILLS):
+        pod = ready_operator(cluster)
+        cluster.delete("Pod", pod, grace_period=0)
+        ready_operator(cluster, gone=pod)
+
+    assert_nothing_came_of_it(stacks)
+
+
+def _wait_for_the_api_server(cluster: Cluster) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        answer = subprocess.run(["kubectl", "get", "--raw", "/readyz"], capture_output=True, text=True, check=False)
+        if answer.stdout == "ok":
+            return
+        time.sleep(1)
+    raise AssertionError("the API server was not ready again within 180 s")
