@@ -41,7 +41,7 @@ BROKEN = [
 ]
 RESULTS_ARE_WRONG = {
     "no-results": "declares results (accuracy) but wrote none",
-    "number-as-results": "wrote a JSON float",
+    "number-as-results": "wrote a JSON number",
     "broken-results": "is not a JSON object",
     "other-results": "wrote the result rmse, which it does not declare",
     "too-large-results": "is larger than 4 KiB",
