@@ -109,7 +109,7 @@ class Invariants:
             return  # its turn has come in a pod that other steps share
         failed = any(item.state == "Failed" for item in main)
         stops = failed and self._spec.failure_policy != "ContinueOnFailure"
-        ends = stops or spec.get("cancel") or any(item.reason == "RunTimedOut" for item in main)
+        ends = spec.get("cancel") or any(item.reason == "RunTimedOut" for item in main)
         holds(not spec.get("suspend") or ends, f"{name} begins while the run is suspended")
         if self._run_steps.is_finally(name):
             holds(spec.get("cancel") != "Immediate", f"{name} begins after the run was cancelled at once")

@@ -72,6 +72,15 @@ class TestStatus:
 
         assert [operation["path"] for operation in sent] == ["/metadata/resourceVersion", "/status/steps/700/state"]
 
+    async def test_an_item_in_which_much_differs_is_one_operation(self, world: World):
+        sent: list[JsonObject] = []
+        world.kubernetes.objections[PATCH] = lambda body: sent.extend(body["operations"])
+        new = {"name": "s0", "a": 1, "b": 2, "c": 3, "d": 4}
+
+        await write(world, stack(world, steps=[{"name": "s0"}]), {"steps": [new]})
+
+        assert sent[1:] == [{"op": "replace", "path": "/status/steps/0", "value": new}]
+
     async def test_the_same_status_is_not_written(self, world: World):
         body = stack(world, activeRuns=1)
 

@@ -76,7 +76,10 @@ class TestItems:
         ("value", "message"),
         [
             ("eu, us", 'params.regions is not JSON; write a JSON list, such as ["a", "b"].'),
-            (f'["{"x" * 257}"]', "params.regions holds an item of 257 characters; an item may have 256 characters."),
+            (
+                f'["{"x" * 257}"]',
+                "params.regions holds an item of 257 characters; one may have 256: keep it as an artifact.",
+            ),
         ],
     )
     def test_a_parameter_s_items_are_read_before_the_run_starts(self, value: str, message: str):
@@ -312,3 +315,19 @@ class TestFinally:
         ((_, message),) = problems(with_finally(NOTIFY, steps=(step("a", inputs=inputs(x="notify.log")),)))
 
         assert "finally" in message
+
+
+def test_artifacts_of_instances_count_before_the_run_starts():
+    each = step("each", forEach={"items": ["x"] * 900}, outputs=outputs("a", "b", "c"))
+
+    told = [str(problem) for problem in problems_of(run_spec(each), kubernetes_stack())]
+
+    assert told == ["spec.steps: 2700 artifacts are declared; a run may keep 2500: keep directories"]
+
+
+def test_a_name_within_quotes_is_no_name():
+    spec = run_spec(step("my-step"), step("b", when="'my-step' == nope", dependsOn=["my-step"]))
+
+    (problem,) = problems_of(spec, kubernetes_stack())
+
+    assert "write _ for -" not in str(problem)

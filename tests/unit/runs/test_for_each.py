@@ -315,7 +315,7 @@ class TestParsing:
             ("[" * 100_000, 'params.x is not JSON; write a JSON list, such as ["a", "b"].'),
             (
                 json.dumps(["ok", "x" * 257]),
-                "params.x holds an item of 257 characters; an item may have 256 characters.",
+                "params.x holds an item of 257 characters; one may have 256: keep it as an artifact.",
             ),
         ],
     )
@@ -360,3 +360,17 @@ def test_a_run_keeps_no_more_artifacts_than_its_status_can_hold():
     assert run_steps(run_spec(*each)).problems == {
         "b": "With its 126 items the run would keep more than 2500 artifacts; keep directories, or make several runs."
     }
+
+
+def test_instances_that_are_recorded_keep_their_room_when_other_items_become_known():
+    spec = run_spec(
+        step("split", outputs=outputs(results=["shards"])),
+        step("a", forEach={"itemsFrom": "steps.split.results.shards"}),
+        step("b", forEach={"items": ["x"] * 601}),
+    )
+    begun = (step_status(f"b-{index}", "Running", attempts=1) for index in range(601))
+
+    steps = run_steps(spec, by_name(wrote("split", shards=str([0] * 400)), *begun))
+
+    assert len(steps.instances["b"]) == 601
+    assert list(steps.problems) == ["a"]

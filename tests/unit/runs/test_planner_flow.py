@@ -11,6 +11,7 @@ import pytest
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
+from cairn.api.time import parse
 from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.planner import Observed, Plan, Stop, StopMode, plan
 from cairn.runs.pod import pod_settings, step_template
@@ -256,6 +257,22 @@ class TestFinally:
         decided = planned(with_finally(suspend=True), recorded=ended("a", "b"))
 
         assert (starts(decided), states(decided)["tidy"], decided.outcome.reason) == ([], "Pending", "Suspended")
+
+    def test_a_suspended_run_holds_it_after_a_failure_under_each_policy(self):
+        spec = with_finally(suspend=True, failurePolicy="FailFast")
+
+        decided = planned(spec, recorded=[*ended("a", state="Failed"), *ended("b", state="Skipped")])
+
+        assert (starts(decided), decided.outcome.reason) == ([], "Suspended")
+
+    def test_a_retry_of_it_is_waited_for_where_a_suspended_run_is_cancelled(self):
+        retrying = step_status("tidy", "Retrying", attempts=1, nextAttemptTime=LATER)
+
+        decided = planned(
+            with_finally(suspend=True, cancel="Graceful"), recorded=[*ended("a", "b", state="Cancelled"), retrying]
+        )
+
+        assert decided.look_again == parse(LATER)
 
     def test_it_runs_where_a_suspended_run_is_cancelled(self):
         decided = planned(with_finally(suspend=True, cancel="Graceful"))

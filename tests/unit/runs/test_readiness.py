@@ -238,6 +238,23 @@ class TestGatheredResults:
         assert self.of_size(4000) == Settled(
             "Failed",
             "ResultsTooLarge",
-            "Result r of all instances of step train together has 100076 characters, of which a command or variable takes "
+            "Result r of all instances of step train together has 100076 bytes, of which a command or variable takes "
             "100000; keep it as an artifact.",
         )
+
+
+class TestSkippedInItsTurn:
+    SPEC = run_spec(
+        step("c", when="false", outputs=outputs("data")),
+        step("d"),
+        step("b", inputs=inputs(data="c.data"), dependsOn=["d"]),
+    )
+
+    def test_a_step_is_not_skipped_on_purpose_before_all_that_it_needs_has_ended(self):
+        assert settled(self.SPEC, "b", skipped("c", "WhenFalse"), step_status("d", "Running")) is None
+
+    def test_then_it_is(self):
+        found = settled(self.SPEC, "b", skipped("c", "WhenFalse"), step_status("d", "Succeeded"))
+
+        assert found is not None
+        assert found.reason == "DependencySkipped"

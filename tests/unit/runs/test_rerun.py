@@ -78,6 +78,20 @@ class TestWhatIsTakenOver:
     def test_what_succeeded_in_spite_of_what_it_needs_runs_again_with_it(self):
         assert taken(again(), step_status("load", "Failed"), succeeded("train")) == {}
 
+    def test_a_step_that_now_needs_what_was_skipped_for_a_failure_runs_again(self):
+        first = run_spec(step("f"), step("b", dependsOn=["f"]), step("a"))
+        spec = again(step("f"), step("b", dependsOn=["f"]), step("a", dependsOn=["b"]))
+        skipped = step_status("b", "Skipped", reason="DependencyFailed")
+
+        assert taken(spec, step_status("f", "Failed"), skipped, succeeded("a"), first=first) == {}
+
+    @pytest.mark.parametrize("where", ["env", "podTemplate"])
+    def test_other_variables_make_a_step_run_again(self, where: str):
+        env = [{"name": "X", "value": "2"}]
+        free = step("free", **({"env": env} if where == "env" else {"podTemplate": {"env": env}}))
+
+        assert taken(again(LOAD, TRAIN, REPORT, free), succeeded("free")) == {}
+
     def test_steps_of_finally_always_run(self):
         last: dict[str, Any] = {"finally": [step("tell")]}
         spec = again(LOAD, **last)

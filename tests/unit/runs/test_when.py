@@ -238,7 +238,10 @@ class TestWhatCannotBeEvaluated:
         with pytest.raises(WhenError) as raised:
             value_of(spec, {"eval": skipped("eval")})
 
-        assert str(raised.value) == "steps.eval.results.best_model has no value, since that step did not succeed"
+        assert (
+            str(raised.value) == "steps.eval.results.best_model has no value, since that step did not succeed; "
+            "ask for its state first"
+        )
 
     @pytest.mark.parametrize(
         "when",

@@ -156,7 +156,7 @@ class Outputs(Model):
     results: Annotated[tuple[ResultName, ...], Field(max_length=32)] | None = Field(
         default=None,
         description="Names of small values (strings, numbers, booleans, lists) that the step writes as one JSON object, of at "
-        "most 4 KiB, to the file that `CAIRN_RESULTS` names; in a run of more than 128 steps, their share of 512 KiB.",
+        "most 4 KiB, to the file that `CAIRN_RESULTS` names; in a run of more than 64 steps, their share of 256 KiB.",
         json_schema_extra=LIST_SET,
     )
 
@@ -232,7 +232,7 @@ class Step(Model):
     )
     when: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None,
-        description="A CEL expression; where it is false the step is skipped. It is evaluated once what the step needs has "
+        description="A CEL expression; where it is false the step is skipped. It is evaluated when what the step needs has "
         "ended, and sees `params.<name>`, `item.value` and `item.index` of a step with forEach, and of each "
         "step that comes before this one `steps.<step>.state` and `steps.<step>.results.<name>`, with _ for - in names. "
         "All are strings, but the index and the results of a step with forEach, which are a list: "

@@ -14,6 +14,9 @@ from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
 from cairn.clients.store import Key, ObjectStore, key_of
 
+MOST_OPERATIONS_OF_AN_ITEM = 3
+"""The API server takes 10,000 operations in a patch; a run may have 1,500 steps."""
+
 
 def _run_of(body: JsonObject) -> str | None:
     return (body["metadata"].get("labels") or {}).get(RUN_LABEL)
@@ -120,7 +123,10 @@ def _operations(old: JsonObject, new: JsonObject) -> Iterator[JsonObject]:
 
 def _patch(old: list[Any], new: list[Any], path: str, index: int) -> Iterator[JsonObject]:
     """Yield the patch from a list of one item to another, as of the item at that place."""
-    for operation in jsonpatch.make_patch(old, new).patch:
+    operations: list[JsonObject] = jsonpatch.make_patch(old, new).patch
+    if len(operations) > MOST_OPERATIONS_OF_AN_ITEM:
+        operations = [{"op": "replace", "path": "/0", "value": new[0]}]
+    for operation in operations:
         places = {
             part: f"{path}/{index}{operation[part].removeprefix('/0')}"
             for part in ("path", "from")

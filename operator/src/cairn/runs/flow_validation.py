@@ -42,9 +42,10 @@ def names_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
 def items_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
     """Yield what is wrong with the items of steps with forEach, as far as they are known before the run starts."""
     parameters = {parameter.name: parameter.value for parameter in spec.parameters or ()}
-    count = 0
+    count = artifacts = 0
     for step in (*spec.steps, *(spec.finally_ or ())):
         if step.for_each is None:
+            artifacts += len(outputs_of(step))
             continue
         items = step.for_each.items
         source = items_source(step)
@@ -55,7 +56,7 @@ def items_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
             else:
                 items = parsed
         count += len(items or ())
-    artifacts = sum(len(outputs_of(step)) for step in (*spec.steps, *(spec.finally_ or ())))
+        artifacts += len(outputs_of(step)) * len(items or ())
     if artifacts > MOST_ARTIFACTS:
         yield Problem(
             "spec.steps", f"{artifacts} artifacts are declared; a run may keep {MOST_ARTIFACTS}: keep directories"
@@ -99,7 +100,10 @@ def _hint(graph: StepGraph, name: str, error: str) -> str:
 
 def _hint_of_words(graph: StepGraph, name: str, error: str) -> str | None:
     expression = graph.steps[name].when or ""
-    if any("-" in other and re.search(rf"\b{other}\b", expression) for other in _names(graph)):
+    if any(
+        "-" in other and re.search(rf"(steps|params)\s*\.\s*{re.escape(other)}\b", expression)
+        for other in _names(graph)
+    ):
         return "write _ for - in names"
     if "no matching overload" in error:
         return "parameters and results are strings: write double(…) for a number, and quotes around a text"

@@ -19,7 +19,7 @@ from cairn.runs.states import ENDED, SKIPPED_ON_PURPOSE
 LONGEST_ITEM = 256
 NO_ITEMS = "NoItems"
 ITEMS_INVALID = "ItemsInvalid"
-OF_ITEMS = frozenset({NO_ITEMS, ITEMS_INVALID})
+REASONS_OF_ITEMS = frozenset({NO_ITEMS, ITEMS_INVALID})
 """Reasons of a step with forEach that has ended for what its items are."""
 
 
@@ -35,11 +35,12 @@ class InstanceMaker:
         items: dict[str, Items] = {}
         problems: dict[str, str] = {}
         without_items: set[str] = set()
-        for name in self.graph.order:
+        begun = self._begun(recorded)
+        for name in sorted(self.graph.order, key=lambda name: name not in begun):
             step = self.graph.steps[name]
             source = items_source(step)
             producer = source.result[0] if source is not None and source.result is not None else None
-            if name in recorded and recorded[name].state in ENDED and recorded[name].reason not in OF_ITEMS:
+            if name in recorded and recorded[name].state in ENDED and recorded[name].reason not in REASONS_OF_ITEMS:
                 continue  # what has ended does not begin anew
             found = () if producer in without_items else self._items(step, items, recorded)
             if isinstance(found, tuple) and sum(map(len, items.values())) + len(found) > MOST_INSTANCES:
@@ -63,6 +64,11 @@ class InstanceMaker:
             self._last = key, run_steps(self.graph, items, problems, frozenset(without_items))
         return self._last[1]
 
+    def _begun(self, recorded: Mapping[str, StepStatus]) -> frozenset[str]:
+        """Return the steps whose instances are recorded: no other step may take their room."""
+        stems = (name.rpartition("-")[0] for name in recorded if name not in self.graph.steps)
+        return frozenset(stem for stem in stems if stem in self.graph.steps)
+
     def stand_ins(self) -> RunSteps:
         """Return the steps that the run has if each step with forEach has one item."""
         return run_steps(
@@ -75,7 +81,10 @@ class InstanceMaker:
         )
 
     def _artifacts(self, items: Mapping[str, Items]) -> int:
-        return sum(len(outputs_of(step)) * len(items.get(name, "1")) for name, step in self.graph.steps.items())
+        return sum(
+            len(outputs_of(step)) * (len(items[name]) if name in items else 1)
+            for name, step in self.graph.steps.items()
+        )
 
     def _items(self, step: Step, items: Mapping[str, Items], recorded: Mapping[str, StepStatus]) -> Items | str | None:
         """Return the items, what is wrong with them, or None where there are none yet."""
@@ -118,7 +127,7 @@ def parse_items(source: str, text: str) -> Items | str:
         return f"{source} holds an item that is not valid Unicode; {remedy}."
     longest = max(map(len, items), default=0)
     if longest > LONGEST_ITEM:
-        return f"{source} holds an item of {longest} characters; an item may have {LONGEST_ITEM} characters."
+        return f"{source} holds an item of {longest} characters; one may have {LONGEST_ITEM}: keep it as an artifact."
     return items
 
 

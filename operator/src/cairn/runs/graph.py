@@ -107,9 +107,15 @@ class StepGraph:
         self.uses: Mapping[str, frozenset[str]] = {name: uses_of(step) for name, step in self.steps.items()}
         self.order: tuple[str, ...] = (*topological_order(spec.steps), *topological_order(last))
         """Each step after those that it needs, `finally` last."""
+        self._before: dict[str, frozenset[str]] = {}
 
     def before(self, name: str) -> frozenset[str]:
         """Return the steps that have ended when a step starts, whatever else happens."""
+        if name not in self._before:
+            self._before[name] = self._find_before(name)
+        return self._before[name]
+
+    def _find_before(self, name: str) -> frozenset[str]:
         found: set[str] = set()
         if name in self.finally_steps:
             found = {step.name for step in self.spec.steps}

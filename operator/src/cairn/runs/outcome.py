@@ -39,11 +39,10 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
     if all(step.state in ENDED for step in steps):
         return _end(spec, steps)
     active = [step for step in steps if step.state in ACTIVE]
-    if halt is not None:
-        waits = held if held and not active else _still(active)
-        return Outcome("Unknown", STOPPING, f"{halt.message} {waits}"[:4096])
-    if spec.suspend and not active:
+    if spec.suspend and not active and (halt is None or halt.is_failure):
         return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
+    if halt is not None:
+        return Outcome("Unknown", STOPPING, f"{halt.message} {_until_the_end(steps, active, held)}"[:4096])
     if held and not active:
         return Outcome("Unknown", STACK_NOT_READY, held[:4096])
     failed = next((step for step in steps if step.state == "Failed"), None)
@@ -80,6 +79,16 @@ def _completed(steps: Sequence[StepStatus]) -> str:
 
 def _unfinished(steps: Sequence[StepStatus]) -> str:
     return f"{sum(step.state == 'Succeeded' for step in steps)} of {len(steps)} steps had succeeded."
+
+
+def _until_the_end(steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
+    """Return what a run that starts nothing but `finally` any more waits for."""
+    troubled = next((step for step in steps if step.state in {"Queued", "Retrying"} and step.reason), None)
+    if troubled is not None and not any(step.state == "Running" for step in active):
+        return _trouble(troubled)
+    if not active and any(step.state not in ENDED for step in steps):
+        return held or "The steps of finally are about to start."
+    return _still(active)
 
 
 def _still(active: Sequence[StepStatus]) -> str:

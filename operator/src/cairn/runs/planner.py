@@ -13,7 +13,7 @@ from enum import Enum
 
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.time import parse
-from cairn.runs.allowance import within_allowance
+from cairn.runs.allowance import results_allowed, within_allowance
 from cairn.runs.for_each import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
@@ -88,7 +88,7 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
     Without a scheduler nothing starts; `held` is the sentence that says why.
     """
     spec = steps.spec
-    counting = (within_allowance(attempt, len(steps.by_name)) for attempt in _that_count(observed))
+    counting = (within_allowance(attempt, results_allowed(steps, attempt.step)) for attempt in _that_count(observed))
     attempts = _latest(counting)
     halt = _halt(steps, observed.recorded, observed.start_time, now)
     states = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
@@ -119,8 +119,13 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
 
 
 def _starts(steps: RunSteps, scheduler: Scheduler | None, halt: Halt | None) -> bool:
-    """Return whether attempts are made at all: a run that is about to end is suspended no more."""
-    return scheduler is not None and (not steps.spec.suspend or halt is not None)
+    """Return whether attempts are made at all."""
+    return scheduler is not None and not _is_suspended(steps, halt)
+
+
+def _is_suspended(steps: RunSteps, halt: Halt | None) -> bool:
+    """Return whether a run is suspended; one that is cancelled, or has timed out, is to end nevertheless."""
+    return steps.spec.suspend and (halt is None or halt.is_failure)
 
 
 def _halt(steps: RunSteps, states: Mapping[str, StepStatus], start_time: str | None, now: datetime) -> Halt | None:
@@ -205,7 +210,7 @@ def _advance_all(
             if not over and concerned is None:
                 states[name] = recorded
                 continue
-        may_settle = recorded.state == "Pending" and concerned is None
+        may_settle = recorded.state == "Pending" and concerned is None and name not in attempts
         situation = Situation(
             now=now,
             halt=concerned,
@@ -255,5 +260,5 @@ def _due(
         state = states[name]
         if state.state in ACTIVE and state.reason not in STOP_REASONS:
             yield from filter(None, (pending_deadline(step, state), running_deadline(step, state)))
-        if state.state == "Retrying" and state.next_attempt_time and not spec.suspend:
+        if state.state == "Retrying" and state.next_attempt_time and not _is_suspended(steps, halt):
             yield parse(state.next_attempt_time)

@@ -37,10 +37,13 @@ def settled_without_attempt(steps: RunSteps, name: str, states: Mapping[str, Ste
         for other, state in needed.items()
         if state.state in ENDED and not lets_pass(state, used=other in steps.uses(name))
     ]
-    if against:
-        return next((settled for settled in against if settled.reason == DEPENDENCY_FAILED), against[0])
+    failed = next((settled for settled in against if settled.reason == DEPENDENCY_FAILED), None)
+    if failed is not None:
+        return failed
     if any(state.state not in ENDED for state in needed.values()):
-        return None
+        return None  # a step that was skipped on purpose lets others pass, so it is skipped in its turn
+    if against:
+        return against[0]
     if name in steps.problems:
         return Settled("Failed", ITEMS_INVALID, steps.problems[name])
     if name in steps.without_items:
@@ -53,10 +56,11 @@ def settled_without_attempt(steps: RunSteps, name: str, states: Mapping[str, Ste
 def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
     used = {reference.result for _, reference in references_of(steps.by_name[name]) if reference.result}
     for producer, result in sorted(used):
-        length = len(result_of(steps, producer, result, states) or "") if producer in steps.instances else 0
-        if length > LONGEST_GATHERED_RESULT:
+        text = result_of(steps, producer, result, states) if producer in steps.instances else None
+        size = len((text or "").encode())
+        if size > LONGEST_GATHERED_RESULT:
             message = (
-                f"Result {result} of all instances of step {producer} together has {length} characters, of which a command or "
+                f"Result {result} of all instances of step {producer} together has {size} bytes, of which a command or "
                 f"variable takes {LONGEST_GATHERED_RESULT}; keep it as an artifact."
             )
             return Settled("Failed", RESULTS_TOO_LARGE, message)

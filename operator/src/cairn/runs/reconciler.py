@@ -21,7 +21,7 @@ from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.for_each import InstanceMaker, artifacts_by_step, results_by_step
-from cairn.runs.graph import StepCycleError, StepGraph
+from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
@@ -29,7 +29,7 @@ from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_templat
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.references import Values
-from cairn.runs.rerun import problem_of, taken_over
+from cairn.runs.rerun import is_itself, problem_of, taken_over
 from cairn.runs.scheduling import OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
@@ -122,14 +122,15 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
-        missing = self._missing_earlier_run(body, spec)
+        problem = _problem_of_spec(body, spec, stack)
+        missing = self._missing_earlier_run(body, spec) if problem is None else None
         if missing is not None:
             return await self._wait(body, spec, status, EARLIER_RUN_NOT_READY, missing)
         hold = self._hold_of(key_of(body))
         if hold is not None:
             return hold.seconds_left
         try:
-            problem = await self._problem_of(body, spec, stack)
+            problem = problem or await self._objection(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
             refusal = refusal_of(error, "The API server does not admit the run's pods")
             self._held[key_of(body)] = _Hold(self._clock)
@@ -140,7 +141,8 @@ class RunReconciler:
             await self._end_before_start(body, status, (), outcome, stack=stack)
             return None
         steps = (taken.get(step.name) or step for step in pending(spec))
-        more = (step for name, step in taken.items() if name not in self._maker(body, spec).graph.steps)
+        written = self._maker(body, spec).graph.steps
+        more = (step for name, step in taken.items() if name not in written)
         started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
         return await self._advance(body, spec, started, choice)
 
@@ -234,13 +236,8 @@ class RunReconciler:
         self._makers.pop(key, None)
         self._held.pop(key, None)
 
-    async def _problem_of(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
-        """Return what is wrong with the run as a whole, or None."""
-        problems = problems_of(spec, stack)
-        if problems:
-            told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])
-            others = len(problems) - PROBLEMS_TOLD
-            return f"{told} ({_and_more(others)})" if others > 0 else told
+    async def _objection(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
+        """Return what the API server has against the run's pods, or None."""
         steps = self._maker(body, spec).stand_ins()
         return await self._admission.problem_of(_context(body, steps, (), stack, self._transfer), steps)
 
@@ -253,7 +250,7 @@ class RunReconciler:
         if earlier is None:
             return f"It takes over from run {name}, which is not there; create that one, or delete this one."
         ended = (earlier.get("status") or {}).get("completionTime") is not None
-        return None if ended else f"It takes over from run {name}, which has not ended."
+        return None if ended else f"It takes over from run {name}, which has not ended; wait for it, or cancel it."
 
     async def _taken_over(self, body: JsonObject, spec: PipelineRunSpec) -> Mapping[str, StepStatus] | Problem:
         """Return the steps that an earlier run has done for this one, or why it has not."""
@@ -269,10 +266,9 @@ class RunReconciler:
         problem = problem_of(spec, earlier)
         if problem is not None:
             return problem
-        try:
-            return taken_over(self._maker(body, spec), InstanceMaker(StepGraph(earlier)), status)
-        except StepCycleError:
-            return {}  # the earlier run was refused: nothing of it has run
+        if not status.steps:
+            return {}  # it was refused: nothing of it has run
+        return taken_over(self._maker(body, spec), InstanceMaker(StepGraph(earlier)), status)
 
     async def _end_before_start(
         self,
@@ -288,6 +284,17 @@ class RunReconciler:
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
+
+
+def _problem_of_spec(body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
+    """Return what is wrong with the run as a whole, or None."""
+    itself = is_itself(body["metadata"]["name"], spec)
+    problems = (*((itself,) if itself is not None else ()), *problems_of(spec, stack))
+    if not problems:
+        return None
+    told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])
+    others = len(problems) - PROBLEMS_TOLD
+    return f"{told} ({_and_more(others)})" if others > 0 else told
 
 
 def _and_more(problems: int) -> str:

@@ -12,6 +12,7 @@ from cairn.runs.for_each import NO_ITEMS, InstanceMaker
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps, item_of, written_name
 from cairn.runs.problem import Problem
+from cairn.runs.states import SKIPPED_ON_PURPOSE
 
 FROM_FAILED = "Failed"
 TAKEN_OVER = "TakenOver"
@@ -27,6 +28,13 @@ HOW_IT_RUNS = frozenset(
     }
 )
 """Fields of a step that what comes of it does not depend on."""
+
+
+def is_itself(name: str, spec: PipelineRunSpec) -> Problem | None:
+    """Return what is wrong with a run that names itself as the earlier one."""
+    if spec.rerun_of is None or spec.rerun_of.name != name:
+        return None
+    return Problem("spec.rerunOf.name", "it is this run; name an earlier one")
 
 
 def problem_of(spec: PipelineRunSpec, earlier: PipelineRunSpec) -> Problem | None:
@@ -81,12 +89,16 @@ def _needs_nothing_that_runs(
 ) -> bool:
     """Return whether all that a step needs is taken over, or was skipped and will be again."""
     instances = [one for needed in steps.needs(name) for one in steps.instances.get(needed, (needed,))]
-    return all(one in taken or (one in ended and ended[one].state == "Skipped") for one in instances)
+    return all(one in taken or (one in ended and ended[one].reason in SKIPPED_ON_PURPOSE) for one in instances)
 
 
 def _what_it_does(step: Step) -> JsonObject:
     """Return what of a step matters to what comes of it."""
-    return step.model_dump(exclude=set(HOW_IT_RUNS))
+    template = step.pod_template
+    return {
+        **step.model_dump(exclude=set(HOW_IT_RUNS)),
+        "environment": (template.env, template.env_from) if template is not None else (None, None),
+    }
 
 
 def _taken_over(step: StepStatus, run: str) -> StepStatus:

@@ -45,8 +45,8 @@ class Candidates:
     def due(self) -> Iterator[str]:
         """Yield the steps of which another attempt is due, as soon as what they need lets them; each after those."""
         for name in self.steps.order:
-            has_instances = name in self.steps.by_name and self.steps.by_name[name].for_each is not None
-            if name in self.whose_time_it_is and not has_instances and self._is_due(self.states[name]):
+            awaits_items = name in self.steps.by_name and self.steps.by_name[name].for_each is not None
+            if name in self.whose_time_it_is and not awaits_items and self._is_due(self.states[name]):
                 yield name
 
     def decided_upon(self) -> Iterator[str]:

@@ -108,7 +108,8 @@ def _values(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> It
         yield f"params.{identifier(parameter.name)}", parameter.value
     if isinstance(step, StepInstance):
         yield from (("item.value", step.item), ("item.index", step.index))
-    yield "run.state", run_state(steps.spec, [states[name] for name in steps.main if name in states])
+    if written_name(step) in steps.graph.finally_steps:
+        yield "run.state", run_state(steps.spec, [states[name] for name in steps.main if name in states])
     for before in steps.graph.before(written_name(step)):
         if identifier(before) not in (step.when or ""):
             continue
@@ -138,5 +139,5 @@ def _sentence(error: str) -> str:
     first = error.strip().split("\n")[0]
     missing = _MISSING.search(first)
     if missing:
-        return f"{missing.group(1)} has no value, since that step did not succeed"
+        return f"{missing.group(1)} has no value, since that step did not succeed; ask for its state first"
     return _AROUND.sub("", first).split(" expecting {")[0]
