@@ -75,7 +75,12 @@ def too_many_requests(cluster: Cluster) -> Generator[None]:
     flow = "flowcontrol.apiserver.k8s.io/v1"
     limited: Mapping[str, object] = {
         "type": "Limited",
-        "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0},
+        "limited": {
+            "nominalConcurrencyShares": 0,
+            "lendablePercent": 0,
+            "borrowingLimitPercent": 0,
+            "limitResponse": {"type": "Reject"},
+        },
     }
     rule = {
         "subjects": [{"kind": "ServiceAccount", "serviceAccount": OPERATOR_ACCOUNT}],
@@ -84,7 +89,7 @@ def too_many_requests(cluster: Cluster) -> Generator[None]:
         ],
     }
     name = "e2e-nothing-for-cairn"
-    level = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 1, "rules": [rule]}
+    level = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 2, "rules": [rule]}
     objects: list[Body] = [
         {"apiVersion": flow, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": dict(limited)},
         {"apiVersion": flow, "kind": "FlowSchema", "metadata": {"name": name}, "spec": level},
@@ -123,9 +128,9 @@ def internal_errors(cluster: Cluster) -> Generator[None]:
 
 @contextmanager
 def _there(cluster: Cluster, objects: list[Body]) -> Generator[None]:
-    for body in objects:
-        cluster.apply(body)
     try:
+        for body in objects:
+            cluster.apply(body)
         yield
     finally:
         for body in reversed(objects):

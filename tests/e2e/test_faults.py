@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 
@@ -40,14 +41,23 @@ def fan_out(width: int, seconds: int) -> list[Body]:
 
 
 @pytest.fixture
-def under_way(stacks: Cluster) -> Cluster:
-    """A chain and a fan-out on each workload, the first steps of which run."""
+def under_way(shared_stacks: Cluster) -> Cluster:
+    """A chain and a fan-out on each workload, the first steps of which run.
+
+    The stacks are made once: the way from this machine to the S3 server does not outlive some of the faults.
+    """
+    unique = secrets.token_hex(2)
     for on in WORKLOADS:
-        stacks.create(run(f"chain-{on}", chain(6, 8), on=on))
-        stacks.create(run(f"fan-{on}", fan_out(4, 15), on=on))
+        shared_stacks.create(run(f"chain-{on}-{unique}", chain(6, 8), on=on))
+        shared_stacks.create(run(f"fan-{on}-{unique}", fan_out(4, 15), on=on))
     for on in WORKLOADS:
-        stacks.wait("PipelineRun", f"chain-{on}", lambda body: states(body).get("s0") in {"Running", "Succeeded"}, 180)
-    return stacks
+        shared_stacks.wait(
+            "PipelineRun",
+            f"chain-{on}-{unique}",
+            lambda body: states(body).get("s0") in {"Running", "Succeeded"},
+            180,
+        )
+    return shared_stacks
 
 
 def assert_nothing_came_of_it(runs: Cluster) -> None:
@@ -102,22 +112,23 @@ def test_two_operators_run_by_mistake(cluster: Cluster, under_way: Cluster) -> N
         cluster.wait("Deployment", "cairn", lambda body: body["status"].get("replicas") == 1, 120)
 
 
-def test_the_operator_is_killed_again_and_again(cluster: Cluster, stacks: Cluster) -> None:
+def test_the_operator_is_killed_again_and_again(cluster: Cluster, shared_stacks: Cluster) -> None:
     for on in WORKLOADS:
-        stacks.create(run(f"chain-{on}", chain(20, 10), on=on))
+        shared_stacks.create(run(f"long-{on}", chain(20, 10), on=on))
     for number in range(20):
-        stacks.create(run(f"one-{number}", [python("only", "import time; time.sleep(30)")], on=WORKLOADS[number % 3]))
+        shared_stacks.create(
+            run(f"one-{number}", [python("only", "import time; time.sleep(30)")], on=WORKLOADS[number % 3])
+        )
 
     for _ in range(KILLS):
         pod = ready_operator(cluster)
         cluster.delete("Pod", pod, grace_period=0)
         ready_operator(cluster, gone=pod)
 
-    assert_nothing_came_of_it(stacks)
+    assert_nothing_came_of_it(shared_stacks)
 
 
 def test_the_api_server_is_restarted(cluster: Cluster, under_way: Cluster) -> None:
-    # last, since the way from this machine to the S3 server goes through it
     (control_plane,) = nodes(cluster, control_plane=True)
 
     on_node(control_plane, "sh", "-c", KILL_API_SERVER)
