@@ -79,10 +79,17 @@ LAST = [
 ]
 
 
+@pytest.fixture(scope="module", params=["kubernetes", pytest.param("pods", marks=pytest.mark.full), "local"])
+def workload(request: pytest.FixtureRequest) -> str:
+    """The name of a stack; which steps run, and how often, differs little between the workloads of `kubernetes`."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def runs(shared_stacks: Cluster) -> Cluster:
+def runs(shared_stacks: Cluster, request: pytest.FixtureRequest) -> Cluster:
     """All runs of this module, started together."""
-    for on in WORKLOADS:
+    without_full = "not full" in str(request.config.getoption("markexpr"))
+    for on in ("kubernetes", "local") if without_full else WORKLOADS:
         shared_stacks.create(run(f"when-{on}", WHEN, on=on, parameters=[{"name": "mode", "value": "full"}]))
         shared_stacks.create(run(f"for-each-{on}", FOR_EACH, on=on))
         shared_stacks.create(
