@@ -8,8 +8,9 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Retry, Step
-from cairn.runs.for_each import InstanceMaker, state_of
+from cairn.runs.gathering import state_of
 from cairn.runs.graph import StepGraph
+from cairn.runs.items import InstanceMaker
 from cairn.runs.naming import attempts_of
 from cairn.runs.readiness import NO_ITEMS
 from cairn.runs.states import ACTIVE, ENDED, NOT_SUCCEEDED, SKIPPED_ON_PURPOSE, lets_pass

@@ -21,9 +21,9 @@ from cairn.components.orchestrator.kubernetes import KubernetesConfig, Kubernete
 from cairn.components.orchestrator.local import Local, LocalConfig
 from cairn.components.step_operator.kubernetes import KubernetesConfig as StepOperatorConfig
 from cairn.components.step_operator.kubernetes import KubernetesPods
-from cairn.runs.for_each import InstanceMaker
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
+from cairn.runs.items import InstanceMaker
 from cairn.runs.naming import RunIdentity
 from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.pod import PodContext, TransferImage

@@ -8,9 +8,9 @@ from cairn.api.base import JsonObject
 from cairn.api.step import Step
 from cairn.clients.kubernetes import ApiError, ForbiddenError, InvalidError
 from cairn.runs.admission import PodAdmission
-from cairn.runs.for_each import InstanceMaker
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
+from cairn.runs.items import InstanceMaker
 from tests.unit.builders import inputs, outputs, pod_context, run_spec, step, template
 from tests.unit.clock import ManualClock
 from tests.unit.fake_kubernetes import FakeKubernetes

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
-from cairn.runs.for_each import InstanceMaker, artifacts_by_step, gathered, parse_items, results_by_step
+from cairn.runs.gathering import artifacts_by_step, gathered, results_by_step
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps, item_of
+from cairn.runs.items import InstanceMaker, parse_items
 from tests.unit.builders import outputs, run_spec, run_steps, states, step, step_status
 
 SPLIT = step("split", outputs=outputs(results=["shards"]))

@@ -13,7 +13,7 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
-from cairn.runs.for_each import artifacts_by_step
+from cairn.runs.gathering import artifacts_by_step
 from cairn.runs.pod import PLAN_VARIABLE, Attempt, build_pod
 from cairn.runs.references import unescaped
 from cairn.step.plan import parse_fetch

@@ -6,8 +6,8 @@ import pytest
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
-from cairn.runs.for_each import InstanceMaker
 from cairn.runs.graph import StepGraph
+from cairn.runs.items import InstanceMaker
 from cairn.runs.rerun import problem_of, taken_over
 from tests.unit.builders import inputs, outputs, run_spec, step, step_status
 

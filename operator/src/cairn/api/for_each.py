@@ -11,6 +11,9 @@ from cairn.api.base import LIST_ATOMIC, Model, Rule, rules
 MOST_INSTANCES = 1000
 """How many instances of steps a run may have."""
 
+LONGEST_ITEM = 256
+"""In characters."""
+
 ITEMS_FROM = (
     r"^(params\.[a-zA-Z][-_a-zA-Z0-9]*|steps\.[a-z0-9]([-a-z0-9]*[a-z0-9])?\.results\.[a-zA-Z_][-_a-zA-Z0-9]*)$"
 )
@@ -19,13 +22,13 @@ ITEMS_FROM = (
 class ForEach(Model):
     """What a step is run for: once for each item of a list."""
 
-    items: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=MOST_INSTANCES)] | None = (
-        Field(
-            default=None,
-            description="The items, always strings. Each instance of the step sees its own as `$(item.value)` and "
-            "`CAIRN_ITEM`, and its place in the list, from 0, as `$(item.index)` and `CAIRN_ITEM_INDEX`.",
-            json_schema_extra=LIST_ATOMIC,
-        )
+    items: (
+        Annotated[tuple[Annotated[str, Field(max_length=LONGEST_ITEM)], ...], Field(max_length=MOST_INSTANCES)] | None
+    ) = Field(
+        default=None,
+        description="The items, always strings. Each instance of the step sees its own as `$(item.value)` and "
+        "`CAIRN_ITEM`, and its place in the list, from 0, as `$(item.index)` and `CAIRN_ITEM_INDEX`.",
+        json_schema_extra=LIST_ATOMIC,
     )
     items_from: (
         Annotated[

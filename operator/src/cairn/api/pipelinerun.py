@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -142,6 +143,16 @@ class PipelineRunSpec(Model):
         "run's timeout too, but not after an immediate cancel. `when` tells them apart. One that fails fails the run.",
         json_schema_extra=list_map("name"),
     )
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """The steps, those of `finally` last."""
+        return (*self.steps, *(self.finally_ or ()))
+
+    @property
+    def parameter_values(self) -> Mapping[str, str]:
+        """The value of each parameter."""
+        return {parameter.name: parameter.value for parameter in self.parameters or ()}
 
     model_config = {
         "json_schema_extra": rules(

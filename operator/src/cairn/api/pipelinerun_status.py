@@ -15,6 +15,7 @@ from cairn.api.conditions import Condition
 from cairn.api.for_each import MOST_INSTANCES
 from cairn.api.pipelinerun import MOST_FINALLY, MOST_STEPS
 
+LONGEST_ITEM_TOLD = 63
 StepState = Literal["Pending", "Queued", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cancelled"]
 
 
@@ -58,7 +59,7 @@ class StepStatus(Model):
     item: str | None = Field(
         default=None,
         description="The beginning of its item, where it is an instance of a step with forEach.",
-        max_length=63,
+        max_length=LONGEST_ITEM_TOLD,
     )
     state: StepState = Field(
         description="Pending (waits for others), Queued (its pod is made but has not started), Running, Retrying "

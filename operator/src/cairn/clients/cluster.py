@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import jsonpatch
 
@@ -115,24 +114,20 @@ def _operations(old: JsonObject, new: JsonObject) -> Iterator[JsonObject]:
         if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
             for index, (one, other) in enumerate(zip(before, after, strict=True)):
                 if one != other:
-                    yield from _patch([one], [other], f"/status/{key}", index)
+                    place = jsonpatch.JsonPointer.from_parts(("status", key, index)).path
+                    yield from _patch(one, other, place)
         else:
             was, is_now = ({key: part[key]} if key in part else {} for part in (old, new))
             yield from jsonpatch.make_patch({"status": was}, {"status": is_now}).patch
 
 
-def _patch(old: list[Any], new: list[Any], path: str, index: int) -> Iterator[JsonObject]:
-    """Yield the patch from a list of one item to another, as of the item at that place."""
+def _patch(old: object, new: object, path: str) -> Iterator[JsonObject]:
+    """Yield the patch from one value at a path to another."""
     operations: list[JsonObject] = jsonpatch.make_patch(old, new).patch
     if len(operations) > MOST_OPERATIONS_OF_AN_ITEM:
-        operations = [{"op": "replace", "path": "/0", "value": new[0]}]
+        operations = [{"op": "replace", "path": "", "value": new}]
     for operation in operations:
-        places = {
-            part: f"{path}/{index}{operation[part].removeprefix('/0')}"
-            for part in ("path", "from")
-            if part in operation
-        }
-        yield {**operation, **places}
+        yield {**operation, **{part: path + operation[part] for part in ("path", "from") if part in operation}}
 
 
 def _kept(store: ObjectStore, written: JsonObject) -> JsonObject:

@@ -18,7 +18,7 @@ from cairn.clients.clock import Clock
 from cairn.clients.kubernetes import PODS, ForbiddenError, InvalidError, Kubernetes
 from cairn.runs.flow_validation import place_of
 from cairn.runs.graph import outputs_of, results_of
-from cairn.runs.instances import RunSteps, written_name
+from cairn.runs.instances import RunSteps
 from cairn.runs.pod import Attempt, PodContext, build_pod
 from cairn.runs.references import Values
 
@@ -53,7 +53,7 @@ class PodAdmission:
                 continue
             refusal = await self._refusal(context, pod)
             if refusal is not None:
-                return f"{place_of(steps.spec, steps.graph.steps[written_name(step)])}: {refusal}"
+                return f"{place_of(steps.spec, steps.graph.steps[steps.written(step.name)])}: {refusal}"
             self._accepted[shape] = self._clock.monotonic() + REMEMBERED_SECONDS
             self._accepted.move_to_end(shape)
             if len(self._accepted) > REMEMBERED:

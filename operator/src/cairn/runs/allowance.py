@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from cairn.runs.instances import RunSteps, written_name
+from cairn.api.step import Step
+from cairn.runs.graph import outputs_of
+from cairn.runs.instances import Items, RunSteps
 from cairn.runs.observation import AttemptObservation, Fault, Phase
+from cairn.runs.results import MOST_BYTES
 
 RESULTS_OF_STEPS = 256 * 1024
 """Bytes of the results of all steps as they are written; of all instances of steps as many again."""
-LONGEST_RESULTS = 4096
-"""Bytes of the results of one step: as much as a termination message."""
+LONGEST_VARIABLE = 100_000
+"""Bytes: Linux takes no argument, and no variable, of more than 128 KiB."""
 MOST_ARTIFACTS = 2500
 """Of one run: the status has some 300 bytes of each."""
 RESULTS_TOO_LARGE = "ResultsTooLarge"
@@ -20,12 +23,16 @@ RESULTS_TOO_LARGE = "ResultsTooLarge"
 
 def results_allowed(steps: RunSteps, name: str) -> int:
     """Return how many bytes the results of a step may have: its share, which no later step makes smaller."""
-    step = steps.by_name.get(name)
-    written = written_name(step) if step is not None else name
+    written = steps.written(name)
     if written not in steps.instances:
-        return min(LONGEST_RESULTS, RESULTS_OF_STEPS // len(steps.graph.steps))
+        return min(MOST_BYTES, RESULTS_OF_STEPS // len(steps.graph.steps))
     repeated = sum(step.for_each is not None for step in steps.graph.steps.values())
-    return min(LONGEST_RESULTS, RESULTS_OF_STEPS // repeated // len(steps.instances[written]))
+    return min(MOST_BYTES, RESULTS_OF_STEPS // repeated // len(steps.instances[written]))
+
+
+def artifacts_kept(steps: Iterable[Step], items: Mapping[str, Items]) -> int:
+    """Return how many artifacts steps keep that have these items; of one whose items are not known, those of one instance."""
+    return sum(len(outputs_of(step)) * (len(items[step.name]) if step.name in items else 1) for step in steps)
 
 
 def size_of(results: Mapping[str, str]) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from cairn.api.for_each import MOST_INSTANCES
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.step import Step
-from cairn.runs.allowance import MOST_ARTIFACTS
-from cairn.runs.for_each import parse_items
-from cairn.runs.graph import StepGraph, items_source, outputs_of, results_of
+from cairn.runs.allowance import MOST_ARTIFACTS, artifacts_kept
+from cairn.runs.graph import StepGraph, items_source, results_of
+from cairn.runs.instances import Items
+from cairn.runs.items import parse_items
 from cairn.runs.problem import Problem
 from cairn.runs.when import WhenError, check, identifier
 
@@ -19,7 +20,7 @@ _INDEX = re.compile(r"-(0|[1-9][0-9]*)$")
 
 def place_of(spec: PipelineRunSpec, step: Step) -> str:
     """Return where in the spec a step is written."""
-    section = "steps" if any(step is one for one in spec.steps) else "finally"
+    section = "finally" if any(step is one for one in spec.finally_ or ()) else "steps"
     return f"spec.{section}[{step.name}]"
 
 
@@ -29,9 +30,8 @@ def names_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
     for step in spec.finally_ or ():
         if step.name in main:
             yield Problem(place_of(spec, step), "there is a step of that name in spec.steps; rename one of them")
-    everything = (*spec.steps, *(spec.finally_ or ()))
-    repeated = {step.name for step in everything if step.for_each is not None}
-    for step in everything:
+    repeated = {step.name for step in spec.all_steps if step.for_each is not None}
+    for step in spec.all_steps:
         stem = _INDEX.sub("", step.name)
         if stem != step.name and stem in repeated:
             yield Problem(
@@ -41,22 +41,20 @@ def names_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
 
 def items_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
     """Yield what is wrong with the items of steps with forEach, as far as they are known before the run starts."""
-    parameters = {parameter.name: parameter.value for parameter in spec.parameters or ()}
-    count = artifacts = 0
-    for step in (*spec.steps, *(spec.finally_ or ())):
+    parameters = spec.parameter_values
+    items: dict[str, Items] = {}
+    for step in spec.all_steps:
         if step.for_each is None:
-            artifacts += len(outputs_of(step))
             continue
-        items = step.for_each.items
+        items[step.name] = step.for_each.items or ()
         source = items_source(step)
         if source is not None and source.parameter is not None and source.parameter in parameters:
             parsed = parse_items(source.text, parameters[source.parameter])
             if isinstance(parsed, str):
                 yield Problem(f"{place_of(spec, step)}.forEach.itemsFrom", parsed)
             else:
-                items = parsed
-        count += len(items or ())
-        artifacts += len(outputs_of(step)) * len(items or ())
+                items[step.name] = parsed
+    count, artifacts = sum(map(len, items.values())), artifacts_kept(spec.all_steps, items)
     if artifacts > MOST_ARTIFACTS:
         yield Problem(
             "spec.steps", f"{artifacts} artifacts are declared; a run may keep {MOST_ARTIFACTS}: keep directories"

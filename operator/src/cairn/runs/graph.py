@@ -101,7 +101,7 @@ class StepGraph:
         """Compute it; raises StepCycleError."""
         last = spec.finally_ or ()
         self.spec = spec
-        self.steps: Mapping[str, Step] = {step.name: step for step in (*spec.steps, *last)}
+        self.steps: Mapping[str, Step] = {step.name: step for step in spec.all_steps}
         self.finally_steps = frozenset(step.name for step in last)
         self.needs: Mapping[str, frozenset[str]] = {name: dependencies_of(step) for name, step in self.steps.items()}
         self.uses: Mapping[str, frozenset[str]] = {name: uses_of(step) for name, step in self.steps.items()}

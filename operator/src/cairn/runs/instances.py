@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.graph import StepGraph
+from cairn.runs.states import ENDED
 
 Items = tuple[str, ...]
 
@@ -69,17 +71,22 @@ class RunSteps:
 
     def is_finally(self, name: str) -> bool:
         """Return whether a step, or the step that it is an instance of, is one of `finally`."""
-        return self._written(name) in self.graph.finally_steps
+        return self.written(name) in self.graph.finally_steps
+
+    def main_has_ended(self, states: Mapping[str, StepStatus]) -> bool:
+        """Return whether it is time for the steps of `finally`."""
+        return all(states[name].state in ENDED for name in self.main)
 
     def needs(self, name: str) -> frozenset[str]:
         """Return the steps that a step needs, as they are written."""
-        return self.graph.needs[self._written(name)]
+        return self.graph.needs[self.written(name)]
 
     def uses(self, name: str) -> frozenset[str]:
         """Return the steps whose outputs a step uses, as they are written."""
-        return self.graph.uses[self._written(name)]
+        return self.graph.uses[self.written(name)]
 
-    def _written(self, name: str) -> str:
+    def written(self, name: str) -> str:
+        """Return the name of a step as it is written."""
         return written_name(self.by_name[name]) if name in self.by_name else name
 
     def _order(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.states import ACTIVE, ENDED
-from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, taken_too_long
+from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, is_suspended, taken_too_long
 
 PENDING = "Pending"
 """Reason of a run of which nothing runs, for want of something that a step waits for."""
@@ -39,7 +39,7 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
     if all(step.state in ENDED for step in steps):
         return _end(spec, steps)
     active = [step for step in steps if step.state in ACTIVE]
-    if spec.suspend and not active and (halt is None or halt.is_failure):
+    if is_suspended(spec, halt) and not active:
         return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
     if halt is not None:
         return Outcome("Unknown", STOPPING, f"{halt.message} {_until_the_end(steps, active, held)}"[:4096])
@@ -49,7 +49,7 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
     if failed is not None:
         message = f"Step {failed.name} failed: {failed.reason}; independent steps go on."
         return Outcome("Unknown", "Running", message)
-    troubled = next((step for step in steps if step.state in {"Queued", "Retrying"} and step.reason), None)
+    troubled = _troubled(steps)
     if troubled is not None:
         runs = any(step.state == "Running" for step in active)
         return Outcome("Unknown", "Running" if runs or troubled.state == "Retrying" else PENDING, _trouble(troubled))
@@ -83,7 +83,7 @@ def _unfinished(steps: Sequence[StepStatus]) -> str:
 
 def _until_the_end(steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
     """Return what a run that starts nothing but `finally` any more waits for."""
-    troubled = next((step for step in steps if step.state in {"Queued", "Retrying"} and step.reason), None)
+    troubled = _troubled(steps)
     if troubled is not None and not any(step.state == "Running" for step in active):
         return _trouble(troubled)
     if not active and any(step.state not in ENDED for step in steps):
@@ -93,6 +93,11 @@ def _until_the_end(steps: Sequence[StepStatus], active: Sequence[StepStatus], he
 
 def _still(active: Sequence[StepStatus]) -> str:
     return f"Still to end: {_names(active)}." if active else "Nothing runs any more."
+
+
+def _troubled(steps: Sequence[StepStatus]) -> StepStatus | None:
+    """Return the first step that waits for something that is told, or None."""
+    return next((step for step in steps if step.state in {"Queued", "Retrying"} and step.reason), None)
 
 
 def _trouble(step: StepStatus) -> str:

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from cairn.api.pipelinerun_status import StepStatus
+from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, StepStatus
 from cairn.api.time import parse
 from cairn.runs.allowance import results_allowed, within_allowance
-from cairn.runs.for_each import gathered
+from cairn.runs.gathering import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.outcome import Outcome, outcome_of
 from cairn.runs.readiness import settled_without_attempt
 from cairn.runs.retry import next_attempt
 from cairn.runs.scheduling import Candidates, Launch, Scheduler
-from cairn.runs.states import ACTIVE, ENDED
+from cairn.runs.states import ACTIVE
 from cairn.runs.step_plan import (
     Refusal,
     Situation,
@@ -31,9 +31,8 @@ from cairn.runs.step_plan import (
     pending_deadline,
     running_deadline,
 )
-from cairn.runs.stopping import STOP_REASONS, Halt, halt_of, run_deadline
+from cairn.runs.stopping import STOP_REASONS, Halt, halt_of, is_suspended, run_deadline
 
-LONGEST_ITEM_TOLD = 63
 LIVE = frozenset({Phase.WAITING, Phase.RUNNING})
 
 
@@ -120,12 +119,7 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
 
 def _starts(steps: RunSteps, scheduler: Scheduler | None, halt: Halt | None) -> bool:
     """Return whether attempts are made at all."""
-    return scheduler is not None and not _is_suspended(steps, halt)
-
-
-def _is_suspended(steps: RunSteps, halt: Halt | None) -> bool:
-    """Return whether a run is suspended; one that is cancelled, or has timed out, is to end nevertheless."""
-    return steps.spec.suspend and (halt is None or halt.is_failure)
+    return scheduler is not None and not is_suspended(steps.spec, halt)
 
 
 def _halt(steps: RunSteps, states: Mapping[str, StepStatus], start_time: str | None, now: datetime) -> Halt | None:
@@ -135,7 +129,7 @@ def _halt(steps: RunSteps, states: Mapping[str, StepStatus], start_time: str | N
 
 def _whose_time_it_is(steps: RunSteps, states: Mapping[str, StepStatus], halt: Halt | None) -> frozenset[str]:
     """Return the steps of which attempts may be made: all, or `finally` once the others have ended."""
-    if all(states[name].state in ENDED for name in steps.main):
+    if steps.main_has_ended(states):
         return frozenset(() if halt is not None and halt.immediately else steps.at_the_end)
     return frozenset(steps.main if halt is None else ())
 
@@ -197,23 +191,23 @@ def _advance_all(
     starts: bool,
 ) -> dict[str, StepStatus]:
     states: dict[str, StepStatus] = {}
-    over = False
+    main_has_ended = False
     for name in steps.order:
         if name in steps.instances:
             states[name] = gathered(steps, name, states)
             continue
         recorded = observed.recorded.get(name) or StepStatus(name=name, state="Pending")
-        concerned = halt
+        own_halt = halt
         if steps.is_finally(name):
-            over = over or all(states[other].state in ENDED for other in steps.main)
-            concerned = halt if halt is not None and halt.immediately else None
-            if not over and concerned is None:
+            main_has_ended = main_has_ended or steps.main_has_ended(states)
+            own_halt = halt if halt is not None and halt.immediately else None
+            if own_halt is None and not main_has_ended:
                 states[name] = recorded
                 continue
-        may_settle = recorded.state == "Pending" and concerned is None and name not in attempts
+        may_settle = recorded.state == "Pending" and own_halt is None and name not in attempts
         situation = Situation(
             now=now,
-            halt=concerned,
+            halt=own_halt,
             starts=starts,
             attempt=attempts.get(name),
             refusal=observed.refusals.get(name),
@@ -253,12 +247,11 @@ def _due(
             yield attempt.gone_at
     spec = steps.spec
     deadline = run_deadline(spec, observed.start_time)
-    over = all(states[name].state in ENDED for name in steps.main)
-    if halt is None and deadline is not None and not over:
+    if halt is None and deadline is not None and not steps.main_has_ended(states):
         yield deadline
     for name, step in steps.by_name.items():
         state = states[name]
         if state.state in ACTIVE and state.reason not in STOP_REASONS:
             yield from filter(None, (pending_deadline(step, state), running_deadline(step, state)))
-        if state.state == "Retrying" and state.next_attempt_time and not _is_suspended(steps, halt):
+        if state.state == "Retrying" and state.next_attempt_time and not is_suspended(spec, halt):
             yield parse(state.next_attempt_time)

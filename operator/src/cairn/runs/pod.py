@@ -19,6 +19,7 @@ from cairn.api.pipelinerun_status import ArtifactStatus
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import InputArtifact, Step
 from cairn.runs import naming
+from cairn.runs.allowance import LONGEST_VARIABLE
 from cairn.runs.graph import inputs_of, outputs_of, results_of
 from cairn.runs.instances import item_of
 from cairn.runs.pod_template import merge, merge_maps
@@ -32,7 +33,6 @@ RESULTS_DIRECTORY = "/cairn/results"
 RESULTS_FILE = f"{RESULTS_DIRECTORY}/results.json"
 PLAN_VARIABLE = "CAIRN_PLAN"
 """Environment variable that tells `cairn.step` what to move."""
-LONGEST_PLAN_VARIABLE = 100_000
 TERMINATION_LOG = "/dev/termination-log"
 CONTAINERS_WITH_WHOLE_MESSAGES = 3
 """The kubelet keeps 4 KiB of a container's termination message, and 12 KiB of all containers of a pod together."""
@@ -343,11 +343,11 @@ def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, te
 
 
 def _plan_variables(plan: JsonObject) -> Iterator[JsonObject]:
-    """Yield the plan in as many variables as it takes: Linux takes none of more than 128 KiB."""
+    """Yield the plan in as many variables as it takes."""
     text = json.dumps(plan, separators=(",", ":"))
-    for index, start in enumerate(range(0, len(text), LONGEST_PLAN_VARIABLE)):
+    for index, start in enumerate(range(0, len(text), LONGEST_VARIABLE)):
         name = f"{PLAN_VARIABLE}_{index}" if index else PLAN_VARIABLE
-        yield {"name": name, "value": literal(text[start : start + LONGEST_PLAN_VARIABLE])}
+        yield {"name": name, "value": literal(text[start : start + LONGEST_VARIABLE])}
 
 
 def _work_volume(context: PodContext) -> JsonObject:

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cairn.api.pipelinerun_status import StepState, StepStatus
-from cairn.runs.allowance import RESULTS_TOO_LARGE
-from cairn.runs.for_each import ITEMS_INVALID, NO_ITEMS, result_of, state_of
+from cairn.runs.allowance import LONGEST_VARIABLE, RESULTS_TOO_LARGE
+from cairn.runs.gathering import result_of, state_of
 from cairn.runs.graph import references_of
 from cairn.runs.instances import RunSteps
+from cairn.runs.items import ITEMS_INVALID, NO_ITEMS
 from cairn.runs.states import DEPENDENCY_SKIPPED, ENDED, SKIPPED_ON_PURPOSE, WHEN_FALSE, lets_pass
 from cairn.runs.when import WhenError, holds
 
 DEPENDENCY_FAILED = "DependencyFailed"
 WHEN_INVALID = "WhenInvalid"
-LONGEST_GATHERED_RESULT = 100_000
-"""Linux takes no argument, and no variable, of more than 128 KiB."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,10 @@ def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> 
     for producer, result in sorted(used):
         text = result_of(steps, producer, result, states) if producer in steps.instances else None
         size = len((text or "").encode())
-        if size > LONGEST_GATHERED_RESULT:
+        if size > LONGEST_VARIABLE:
             message = (
                 f"Result {result} of all instances of step {producer} together has {size} bytes, of which a command or "
-                f"variable takes {LONGEST_GATHERED_RESULT}; keep it as an artifact."
+                f"variable takes {LONGEST_VARIABLE}; keep it as an artifact."
             )
             return Settled("Failed", RESULTS_TOO_LARGE, message)
     return None

@@ -20,9 +20,10 @@ from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
 from cairn.runs.finished import FinishedRuns
-from cairn.runs.for_each import InstanceMaker, artifacts_by_step, results_by_step
+from cairn.runs.gathering import artifacts_by_step, results_by_step
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
+from cairn.runs.items import InstanceMaker
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
@@ -331,14 +332,13 @@ def _context(
 ) -> PodContext:
     run, spec = identity(body), steps.spec
     states = {step.name: step for step in statuses}
-    parameters = spec.parameters or ()
     results = results_by_step(steps, states) if states else {}
     return PodContext(
         run=run,
         stack=stack,
         run_template=spec.pod_template,
-        parameters=parameters,
-        values=Values({item.name: item.value for item in parameters}, run.name, run.uid, results),
+        parameters=spec.parameters or (),
+        values=Values(spec.parameter_values, run.name, run.uid, results),
         artifacts=artifacts_by_step(steps, states) if states else {},
         transfer=transfer,
         work_size=stack.orchestrator.workspace_size,

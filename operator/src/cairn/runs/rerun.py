@@ -8,9 +8,9 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
-from cairn.runs.for_each import NO_ITEMS, InstanceMaker
 from cairn.runs.graph import StepGraph
-from cairn.runs.instances import RunSteps, item_of, written_name
+from cairn.runs.instances import RunSteps, item_of
+from cairn.runs.items import NO_ITEMS, InstanceMaker
 from cairn.runs.problem import Problem
 from cairn.runs.states import SKIPPED_ON_PURPOSE
 
@@ -45,7 +45,7 @@ def problem_of(spec: PipelineRunSpec, earlier: PipelineRunSpec) -> Problem | Non
     if begins_with != FROM_FAILED and all(begins_with != step.name for step in spec.steps):
         names = ", ".join(step.name for step in spec.steps[:10])
         return Problem("spec.rerunOf.from", f"there is no step {begins_with}; say Failed, or name one of: {names}")
-    if _parameters(spec) != _parameters(earlier):
+    if spec.parameter_values != earlier.parameter_values:
         return Problem("spec.parameters", f"they are not those of run {name}, whose steps are taken over; use the same")
     return None
 
@@ -64,7 +64,7 @@ def taken_over(maker: InstanceMaker, earlier: InstanceMaker, status: PipelineRun
         new = {
             name: _taken_over(ended[name], spec.rerun_of.name)
             for name in steps.main
-            if name not in taken and name in ended and written_name(steps.by_name[name]) not in run_again
+            if name not in taken and name in ended and steps.written(name) not in run_again
             if ended[name].state == "Succeeded" and item_of(steps.by_name[name]) == item_of(before.by_name[name])
             if _needs_nothing_that_runs(steps, name, taken, ended)
         }
@@ -113,7 +113,3 @@ def _taken_over(step: StepStatus, run: str) -> StepStatus:
         artifacts=step.artifacts,
         results=step.results,
     )
-
-
-def _parameters(spec: PipelineRunSpec) -> Mapping[str, str]:
-    return {parameter.name: parameter.value for parameter in spec.parameters or ()}

@@ -42,6 +42,11 @@ def json_object(text: str) -> Mapping[str, Any] | None:
     return cast(Mapping[str, Any], found) if isinstance(found, dict) else None
 
 
+def as_json(value: object) -> str:
+    """Return a value as JSON without blanks; raises ValueError for a number that is not finite."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def json_type(value: object) -> str:
     """Return what JSON calls such a value."""
     names: dict[type[object], str] = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
@@ -85,7 +90,7 @@ def _text(value: object) -> str:
     """Return a result as text; raises ValueError for a number that is not finite."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return as_json(value)
 
 
 def is_unicode(text: str) -> bool:

@@ -12,9 +12,9 @@ from typing import Protocol
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.time import parse
-from cairn.runs.for_each import state_of
+from cairn.runs.gathering import state_of
 from cairn.runs.graph import results_of, results_used_by
-from cairn.runs.instances import RunSteps, written_name
+from cairn.runs.instances import RunSteps
 from cairn.runs.states import ACTIVE, lets_pass
 
 MOST_STEPS_OF_A_POD = 50
@@ -45,8 +45,7 @@ class Candidates:
     def due(self) -> Iterator[str]:
         """Yield the steps of which another attempt is due, as soon as what they need lets them; each after those."""
         for name in self.steps.order:
-            awaits_items = name in self.steps.by_name and self.steps.by_name[name].for_each is not None
-            if name in self.whose_time_it_is and not awaits_items and self._is_due(self.states[name]):
+            if name in self.whose_time_it_is and self._is_due(name):
                 yield name
 
     def decided_upon(self) -> Iterator[str]:
@@ -66,18 +65,19 @@ class Candidates:
     @cached_property
     def letting_pass(self) -> frozenset[str]:
         """The steps that let those start that only come after them."""
-        return frozenset(name for name in self.steps.graph.steps if self._lets_pass(name, used=False))
+        return frozenset(
+            name for name in self.steps.graph.steps if lets_pass(state_of(self.steps, name, self.states), used=False)
+        )
 
     def is_ready(self, name: str, besides: Iterable[str] = ()) -> bool:
         """Return whether all lets a step start that it needs, `besides` being about to succeed."""
         waited_for = self.steps.needs(name).difference(self.letting_pass, besides)
         return not waited_for
 
-    def _lets_pass(self, name: str, *, used: bool) -> bool:
-        known = name in self.states or name in self.steps.instances
-        return known and lets_pass(state_of(self.steps, name, self.states), used=used)
-
-    def _is_due(self, state: StepStatus) -> bool:
+    def _is_due(self, name: str) -> bool:
+        if self.steps.by_name[name].for_each is not None:
+            return False  # its items are not known yet
+        state = self.states[name]
         if state.state == "Retrying":
             return state.next_attempt_time is None or parse(state.next_attempt_time) <= self.now
         return state.state == "Pending"
@@ -132,7 +132,7 @@ class OnePodForAll:
                 yield name
 
     def _settings(self, candidates: Candidates, name: str) -> JsonObject:
-        return self.pod_settings[written_name(candidates.steps.by_name[name])]
+        return self.pod_settings[candidates.steps.written(name)]
 
     @staticmethod
     def _known_to_succeed(steps: RunSteps, name: str) -> frozenset[str]:

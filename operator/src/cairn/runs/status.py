@@ -39,7 +39,7 @@ def record(
 
 def pending(spec: PipelineRunSpec) -> tuple[StepStatus, ...]:
     """Return the state of every step before the run has started."""
-    return tuple(StepStatus(name=step.name, state="Pending") for step in (*spec.steps, *(spec.finally_ or ())))
+    return tuple(StepStatus(name=step.name, state="Pending") for step in spec.all_steps)
 
 
 def waiting(

@@ -71,6 +71,11 @@ def halt_of(spec: PipelineRunSpec, steps: Collection[StepStatus], start_time: st
     return None
 
 
+def is_suspended(spec: PipelineRunSpec, halt: Halt | None) -> bool:
+    """Return whether a run is suspended; one that is cancelled, or has timed out, is to end nevertheless."""
+    return spec.suspend and (halt is None or halt.is_failure)
+
+
 def run_state(spec: PipelineRunSpec, steps: Collection[StepStatus]) -> str:
     """Return what the steps of a run amount to, all of them having ended, as `finally` sees it."""
     if any(step.reason == RUN_TIMED_OUT for step in steps):

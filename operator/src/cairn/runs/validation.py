@@ -62,7 +62,7 @@ def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
 def _shared_environment(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
     """Yield what is wrong with variables that steps share. They cannot use results: not every step waits for those."""
     parameters = {parameter.name for parameter in spec.parameters or ()}
-    asked = {step.step_operator_ref.name for step in (*spec.steps, *(spec.finally_ or ())) if step.step_operator_ref}
+    asked = {step.step_operator_ref.name for step in spec.all_steps if step.step_operator_ref}
     sources: list[tuple[str, Sequence[EnvVar]]] = [
         (f"orchestrator {stack.orchestrator.name} podTemplate", _env(stack.orchestrator.pod_template)),
         (f"stack {stack.name}", stack.env),

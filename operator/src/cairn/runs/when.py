@@ -18,7 +18,7 @@ from cel_expr_python import cel
 
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
-from cairn.runs.for_each import result_of, state_of
+from cairn.runs.gathering import result_of, state_of
 from cairn.runs.graph import StepGraph, results_of
 from cairn.runs.instances import RunSteps, StepInstance, written_name
 from cairn.runs.stopping import run_state
@@ -50,6 +50,18 @@ def identifier(name: str) -> str:
     return f"_{text}" if text[0].isdigit() or text in _WORDS else text
 
 
+def _parameter(name: str) -> str:
+    return f"params.{identifier(name)}"
+
+
+def _state(step: str) -> str:
+    return f"steps.{identifier(step)}.state"
+
+
+def _result(step: str, result: str) -> str:
+    return f"steps.{identifier(step)}.results.{identifier(result)}"
+
+
 def declared_for(graph: StepGraph, name: str) -> Declared:
     """Return the variables that the `when` of a step can see, with their types."""
     known = _DECLARED.setdefault(graph, {})
@@ -61,18 +73,16 @@ def declared_for(graph: StepGraph, name: str) -> Declared:
 def _declared(graph: StepGraph, name: str) -> Declared:
     variables: dict[str, Kind] = {}
     for parameter in graph.spec.parameters or ():
-        variables[f"params.{identifier(parameter.name)}"] = "string"
+        variables[_parameter(parameter.name)] = "string"
     if graph.steps[name].for_each is not None:
         variables |= {"item.value": "string", "item.index": "int"}
     if name in graph.finally_steps:
         variables["run.state"] = "string"
     for before in graph.before(name) & graph.steps.keys():
         step = graph.steps[before]
-        variables[f"steps.{identifier(before)}.state"] = "string"
+        variables[_state(before)] = "string"
         for result in results_of(step):
-            variables[f"steps.{identifier(before)}.results.{identifier(result)}"] = (
-                "list" if step.for_each else "string"
-            )
+            variables[_result(before, result)] = "list" if step.for_each else "string"
     return frozenset(variables.items())
 
 
@@ -105,7 +115,7 @@ def holds(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> bool
 
 def _values(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> Iterator[tuple[str, object]]:
     for parameter in steps.spec.parameters or ():
-        yield f"params.{identifier(parameter.name)}", parameter.value
+        yield _parameter(parameter.name), parameter.value
     if isinstance(step, StepInstance):
         yield from (("item.value", step.item), ("item.index", step.index))
     if written_name(step) in steps.graph.finally_steps:
@@ -113,15 +123,12 @@ def _values(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> It
     for before in steps.graph.before(written_name(step)):
         if identifier(before) not in (step.when or ""):
             continue
-        yield f"steps.{identifier(before)}.state", state_of(steps, before, states).state
+        yield _state(before), state_of(steps, before, states).state
         for result in results_of(steps.graph.steps[before]):
             value = result_of(steps, before, result, states)
             if value is not None:
                 is_list = steps.graph.steps[before].for_each is not None
-                yield (
-                    f"steps.{identifier(before)}.results.{identifier(result)}",
-                    json.loads(value) if is_list else value,
-                )
+                yield _result(before, result), json.loads(value) if is_list else value
 
 
 @lru_cache(maxsize=1024)
