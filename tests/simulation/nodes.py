@@ -134,7 +134,11 @@ class Nodes:
                 self.lost.discard(metadata["uid"])  # the node is back
                 self._end_pod(pod, None, None, 137)
         elif pod["status"]["phase"] in {"Succeeded", "Failed"}:
-            if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            container, attempt = self._current(pod)
+            if "running" in container["state"]:
+                self._terminate(pod, container, attempt, 137, "Error")
+                self.server.set_status(PODS, pod)
+            elif "deletionTimestamp" in metadata and not metadata.get("finalizers"):
                 self.server.remove(PODS, metadata["namespace"], metadata["name"])
         elif "deletionTimestamp" in metadata:
             if not self.scenario.ignores_sigterm or self.clock.true_time() >= parse(metadata["deletionTimestamp"]):
@@ -188,11 +192,16 @@ class Nodes:
         self.server.set_status(PODS, pod)
 
     def _end_pod(self, pod: JsonObject, reason: str | None, message: str | None, code: int) -> None:
-        """End a pod from outside; a container that has not started stays as it is."""
+        """End a pod from outside; a container that has not started stays as it is.
+
+        How one that runs has ended may be told only after that the pod has.
+        """
         container, attempt = self._current(pod)
         self._disturbed(pod)
-        if "running" in container["state"]:
+        if "running" in container["state"] and (reason is None or self.dice.random() < 0.8):
             self._terminate(pod, container, attempt, code, "Error")
+        moment = timestamp(self.clock.true_time())
+        pod["status"]["conditions"] = [{"type": "Ready", "status": "False", "lastTransitionTime": moment}]
         pod["status"]["phase"] = "Failed"
         if reason is not None:
             pod["status"] |= {"reason": reason, "message": message}

@@ -131,9 +131,11 @@ class PodStory:
         self.body["metadata"] |= {"deletionTimestamp": end_of_grace, "deletionGracePeriodSeconds": 30}
         return self
 
-    def condition(self, type_: str, *, status: str = "True", reason: str, message: str) -> Self:
+    def condition(
+        self, type_: str, *, status: str = "True", reason: str = "", message: str = "", since: str = NOW
+    ) -> Self:
         """Set a condition of the pod."""
-        item = {"type": type_, "status": status, "reason": reason, "message": message}
+        item = {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
         self.body["status"]["conditions"].append(item)
         return self
 

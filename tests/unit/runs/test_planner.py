@@ -198,7 +198,7 @@ class TestLookAgain:
         assert planned(run_spec(*CHAIN), recorded=[waits]).look_again == after(60)
 
     def test_a_pod_that_will_count_as_lost(self):
-        going = seen("load", Phase.RUNNING, reason="PodDeleted", being_stopped=True, gone_at=after(45))
+        going = seen("load", Phase.RUNNING, reason="PodDeleted", being_stopped=True, awaited_until=after(45))
 
         assert planned(run_spec(*CHAIN), going).look_again == after(45)
 

@@ -16,6 +16,8 @@ PLAIN = step("train")
 FULL = step("train", inputs=inputs(data="s3://ml-artifacts/raw"), outputs=outputs("model"))
 GRACE_OVER = parse(LATER)
 LOST = GRACE_OVER + timedelta(seconds=30)
+END_TOLD_BY = parse(NOW) + timedelta(seconds=60)
+"""The usual grace period, and 30 seconds, after a pod has ended."""
 A_MOMENT = timedelta(seconds=1)
 DISRUPTIONS = ["Evicted", "NodeLost", "Preempting", "NodeShutdown", "Terminated"]
 
@@ -53,6 +55,20 @@ class TestDisrupted:
 
     def test_a_failure_is_not_judged_before_the_kubelet_says_whether_it_evicted_the_pod(self):
         assert observe_one(plain().ends("train", 137).has_not_told_its_end(), PLAIN).phase is Phase.RUNNING
+
+    def test_it_is_not_judged_before_the_kubelet_tells_how_its_containers_ended(self):
+        pod = plain().runs("train").is_over("DeadlineExceeded").condition("Ready", status="False", since=NOW)
+
+        seen = observe_one(pod, PLAIN)
+
+        assert (seen.phase, seen.awaited_until) == (Phase.RUNNING, END_TOLD_BY)
+
+    def test_it_is_judged_without_that_once_its_grace_period_and_30_seconds_are_over(self):
+        pod = plain().runs("train").is_over("DeadlineExceeded").condition("Ready", status="False", since=NOW)
+
+        seen = observe_one(pod, PLAIN, now=END_TOLD_BY)
+
+        assert (seen.phase, seen.reason, seen.exit_code) == (Phase.FAILED, "DeadlineExceeded", None)
 
     def test_a_pod_that_is_evicted_before_it_starts(self):
         seen = observe_one(plain().is_over("Evicted"), PLAIN)
@@ -182,10 +198,10 @@ class TestBeingDeleted:
         assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "PodDeleted")
 
     def test_when_it_will_count_as_lost_is_told(self):
-        assert observe_one(plain().runs("train").is_being_deleted(), PLAIN).gone_at == LOST
+        assert observe_one(plain().runs("train").is_being_deleted(), PLAIN).awaited_until == LOST
 
     def test_what_is_not_being_deleted_is_never_lost(self):
-        assert observe_one(plain().runs("train"), PLAIN, now=LOST).gone_at is None
+        assert observe_one(plain().runs("train"), PLAIN, now=LOST).awaited_until is None
 
 
 class TestLost:

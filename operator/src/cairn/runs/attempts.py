@@ -28,7 +28,8 @@ from cairn.runs.observation import (
     pod_has_ended,
 )
 from cairn.runs.planner import Observed
-from cairn.runs.pod_observation import is_lost, observe_pod
+from cairn.runs.pod_end import is_lost
+from cairn.runs.pod_observation import observe_pod
 from cairn.runs.states import ACTIVE
 from cairn.runs.step_plan import is_over
 

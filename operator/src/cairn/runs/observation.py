@@ -79,8 +79,8 @@ class AttemptObservation:
     """Whether a kubelet has its pod."""
     being_stopped: bool = False
     """Whether the kubelet was told to stop its pod, or the pod is being deleted."""
-    gone_at: datetime | None = None
-    """When its pod, which is being deleted, counts as lost with its node."""
+    awaited_until: datetime | None = None
+    """Until when the end of its pod, which is being deleted or has ended, is waited for."""
     artifacts: Mapping[str, KeptArtifact] = field(default_factory=dict[str, KeptArtifact])
     results: Mapping[str, str] = field(default_factory=dict[str, str])
     wants_log_of: str | None = None
@@ -109,7 +109,7 @@ def is_being_deleted(workload: JsonObject) -> bool:
 
 
 def pod_has_ended(pod: JsonObject) -> bool:
-    """Return whether no container of a pod runs any more."""
+    """Return whether a pod has ended; how its containers did may yet be told."""
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 

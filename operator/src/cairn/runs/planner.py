@@ -243,8 +243,8 @@ def _due(
 ) -> Iterator[datetime]:
     """Yield when something is due, or was."""
     for attempt in observed.attempts:
-        if attempt.gone_at is not None and attempt.phase in LIVE:
-            yield attempt.gone_at
+        if attempt.awaited_until is not None and attempt.phase in LIVE:
+            yield attempt.awaited_until
     spec = steps.spec
     deadline = run_deadline(spec, observed.start_time)
     if halt is None and deadline is not None and not steps.main_has_ended(states):

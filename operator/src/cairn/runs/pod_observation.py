@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from cairn.api.base import JsonObject
 from cairn.api.step import Step
-from cairn.api.time import parse, timestamp
+from cairn.api.time import parse
 from cairn.runs import naming
 from cairn.runs.container_status import (
     name_of,
@@ -35,6 +35,14 @@ from cairn.runs.observation import (
     pod_has_ended,
 )
 from cairn.runs.pod import reports_results_itself
+from cairn.runs.pod_end import (
+    STOPPED,
+    awaited_until,
+    containers_have_ended,
+    deletion_requested_at,
+    is_lost,
+    was_taken_away,
+)
 from cairn.runs.results import json_object, parse_results
 from cairn.step.errors import OUTPUT_INVALID, OUTPUT_MISSING
 
@@ -43,18 +51,12 @@ NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
 SIGKILL_CODE = 137
 KILLED = " It was killed, most often for want of memory; raise resources.limits.memory."
 """What to do about that code: a container runtime may miss that it was the kernel that killed for memory."""
-STOPPED = "DeadlineExceeded"
-"""Reason of a pod that the kubelet stopped for its `activeDeadlineSeconds`, which is how Cairn stops one."""
-TAKEN_AWAY = frozenset({"Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated", STOPPED})
-"""Reasons of a pod that did not end by itself."""
 USED_TOO_MUCH_DISK = re.compile(
     "ephemeral local storage usage exceeds|exceeded its local ephemeral storage limit|Usage of EmptyDir volume"
 )
 """What the kubelet says when it evicts a pod for its own use of disk, not for what the node lacks
 (kubernetes/kubernetes, pkg/kubelet/eviction/eviction_manager.go)."""
 NODE_LOST = "NodeLost"
-LOST_AFTER = timedelta(seconds=30)
-"""How long after the grace period of its deletion a pod that is still there counts as lost with its node."""
 
 _NULL_IN_VALUE = re.compile(r"""(environment variable value can't contain null\(\\x00\): )"([^"=]*)=.*""", re.DOTALL)
 
@@ -84,8 +86,8 @@ class _View:
 
     @property
     def over(self) -> bool:
-        """Whether no container of the pod runs any more; one that has no node when it is deleted never will."""
-        return pod_has_ended(self.pod) or (self.being_deleted and "nodeName" not in self.pod["spec"])
+        """Whether no container of the pod runs any more, and how they ended is told."""
+        return containers_have_ended(self.pod, self.now)
 
     @property
     def being_deleted(self) -> bool:
@@ -96,11 +98,6 @@ class _View:
     def lost(self) -> bool:
         """Whether the pod counts as lost with its node."""
         return is_lost(self.pod, self.now)
-
-    @property
-    def was_taken_away(self) -> bool:
-        """Whether the pod did not end by itself."""
-        return self.pod.get("status", {}).get("reason") in TAKEN_AWAY
 
     @property
     def is_told_to_stop(self) -> bool:
@@ -120,7 +117,7 @@ class _View:
             pod_uid=self.pod["metadata"]["uid"],
             on_node=bool(self.pod["spec"].get("nodeName")),
             being_stopped=self.being_deleted or self.is_told_to_stop,
-            gone_at=_gone_at(self.pod),
+            awaited_until=awaited_until(self.pod),
             **fields,
         )
 
@@ -332,7 +329,7 @@ def _pod_ended(view: _View) -> AttemptObservation:
         message,
         exit_code=ended.get("exitCode"),
         started=started_at(running(view.own) or ended),
-        ended=ended.get("finishedAt") or _deleted_at(view.pod),
+        ended=ended.get("finishedAt") or deletion_requested_at(view.pod),
         log_tail=_log_tail(view.logs.get(view.step.name) or str(ended.get("message") or "")),
     )
 
@@ -343,27 +340,7 @@ def _log_tail(text: str) -> str | None:
 
 def _goes_on(pod: JsonObject) -> bool:
     """Return whether further containers of the pod may start."""
-    return not pod_has_ended(pod) and not _gone_at(pod)
-
-
-def is_lost(pod: JsonObject, now: datetime) -> bool:
-    """Return whether a pod that is being deleted counts as lost with its node."""
-    gone_at = _gone_at(pod)
-    return gone_at is not None and now >= gone_at
-
-
-def _gone_at(pod: JsonObject) -> datetime | None:
-    """Return when a pod that is being deleted counts as lost: its `deletionTimestamp` is the end of the grace period."""
-    return parse(pod["metadata"]["deletionTimestamp"]) + LOST_AFTER if is_being_deleted(pod) else None
-
-
-def _deleted_at(pod: JsonObject) -> str | None:
-    """Return when the deletion of a pod was asked for."""
-    if not is_being_deleted(pod):
-        return None
-    metadata = pod["metadata"]
-    grace_period = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
-    return timestamp(parse(metadata["deletionTimestamp"]) - grace_period)
+    return not pod_has_ended(pod) and not is_being_deleted(pod)
 
 
 def _disrupted(view: _View, ended: JsonObject) -> bool:
@@ -376,9 +353,9 @@ def _taken_away(view: _View, ended: JsonObject) -> bool:
 
     Times are to the second: in that of the deletion, a failure counts as its doing, a success as the container's own.
     """
-    if view.was_taken_away:
+    if was_taken_away(view.pod):
         return True
-    deleted_at, ended_at, failed = _deleted_at(view.pod), ended.get("finishedAt"), ended["exitCode"] != 0
+    deleted_at, ended_at, failed = deletion_requested_at(view.pod), ended.get("finishedAt"), ended["exitCode"] != 0
     if deleted_at is None:
         return False
     if ended_at is None or parse(ended_at) == parse(deleted_at):

@@ -1,0 +1,77 @@
+"""Whether, why and when a pod has ended, and for how long its end is waited for. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from cairn.api.base import JsonObject
+from cairn.api.time import parse, timestamp
+from cairn.runs.container_status import running, statuses_of
+from cairn.runs.observation import is_being_deleted, pod_has_ended
+
+STOPPED = "DeadlineExceeded"
+"""Reason of a pod that the kubelet stopped for its `activeDeadlineSeconds`, which is how Cairn stops one."""
+TAKEN_AWAY = frozenset({"Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated", STOPPED})
+"""Reasons of a pod that did not end by itself."""
+LOST_AFTER = timedelta(seconds=30)
+"""How long after its grace period the end of a pod is waited for; then it counts as lost with its node."""
+_USUAL_GRACE_PERIOD = timedelta(seconds=30)
+
+
+def was_taken_away(pod: JsonObject) -> bool:
+    """Return whether a pod did not end by itself."""
+    return pod.get("status", {}).get("reason") in TAKEN_AWAY
+
+
+def containers_have_ended(pod: JsonObject, now: datetime) -> bool:
+    """Return whether no container of the pod runs any more, and how they ended is told.
+
+    One that has no node when it is deleted never will run. That a pod has ended may be told before how its containers did:
+    the kubelet sends what it knew when it began to stop the pod, if the API server keeps it waiting until it is done
+    (`syncBatch` in kubernetes/kubernetes, pkg/kubelet/status/status_manager.go).
+    """
+    if is_being_deleted(pod) and "nodeName" not in pod["spec"]:
+        return True
+    if not pod_has_ended(pod):
+        return False
+    until = _end_told_by(pod)
+    return until is None or now >= until
+
+
+def is_lost(pod: JsonObject, now: datetime) -> bool:
+    """Return whether a pod that is being deleted counts as lost with its node."""
+    gone_at = _gone_at(pod)
+    return gone_at is not None and now >= gone_at
+
+
+def awaited_until(pod: JsonObject) -> datetime | None:
+    """Return until when the end of a pod is waited for; None where it is for as long as it takes."""
+    return min(filter(None, (_gone_at(pod), _end_told_by(pod))), default=None)
+
+
+def deletion_requested_at(pod: JsonObject) -> str | None:
+    """Return when the deletion of a pod was asked for."""
+    if not is_being_deleted(pod):
+        return None
+    metadata = pod["metadata"]
+    grace_period = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    return timestamp(parse(metadata["deletionTimestamp"]) - grace_period)
+
+
+def _gone_at(pod: JsonObject) -> datetime | None:
+    """Return when a pod that is being deleted counts as lost: its `deletionTimestamp` is the end of the grace period."""
+    return parse(pod["metadata"]["deletionTimestamp"]) + LOST_AFTER if is_being_deleted(pod) else None
+
+
+def _end_told_by(pod: JsonObject) -> datetime | None:
+    """Return by when the kubelet should have told how the containers of a pod that has ended did; None where it has."""
+    status = pod.get("status", {})
+    containers = (*statuses_of(pod, "initContainerStatuses").values(), *statuses_of(pod, "containerStatuses").values())
+    if not pod_has_ended(pod) or not any(running(container) for container in containers):
+        return None
+    ready = next((item for item in status.get("conditions", ()) if item["type"] == "Ready"), None)
+    if ready is None or "lastTransitionTime" not in ready:
+        return None
+    seconds = pod["spec"].get("terminationGracePeriodSeconds")
+    grace_period = _USUAL_GRACE_PERIOD if seconds is None else timedelta(seconds=seconds)
+    return parse(ready["lastTransitionTime"]) + grace_period + LOST_AFTER
