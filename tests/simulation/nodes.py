@@ -200,8 +200,6 @@ class Nodes:
         self._disturbed(pod)
         if "running" in container["state"] and (reason is None or self.dice.random() < 0.8):
             self._terminate(pod, container, attempt, code, "Error")
-        moment = timestamp(self.clock.true_time())
-        pod["status"]["conditions"] = [{"type": "Ready", "status": "False", "lastTransitionTime": moment}]
         pod["status"]["phase"] = "Failed"
         if reason is not None:
             pod["status"] |= {"reason": reason, "message": message}

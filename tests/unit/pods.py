@@ -22,17 +22,28 @@ def job_of(*steps: Step) -> JsonObject:
 
 
 def observe(
-    pod: PodStory, *steps: Step, logs: Mapping[str, str] | None = None, now: datetime = MOMENT
+    pod: PodStory,
+    *steps: Step,
+    logs: Mapping[str, str] | None = None,
+    now: datetime = MOMENT,
+    seen_ended: datetime | None = None,
 ) -> Sequence[AttemptObservation]:
     """Return what the pod of these steps shows of their first attempts."""
-    return list(observe_pod(job_of(*steps), pod.body, [(one, 1) for one in steps], logs or {}, now))
+    return list(
+        observe_pod(job_of(*steps), pod.body, [(one, 1) for one in steps], logs or {}, now, seen_ended=seen_ended)
+    )
 
 
 def observe_one(
-    pod: PodStory, one: Step, *, logs: Mapping[str, str] | None = None, now: datetime = MOMENT
+    pod: PodStory,
+    one: Step,
+    *,
+    logs: Mapping[str, str] | None = None,
+    now: datetime = MOMENT,
+    seen_ended: datetime | None = None,
 ) -> AttemptObservation:
     """Return what the pod of that one step shows of its first attempt."""
-    (attempt,) = observe(pod, one, logs=logs, now=now)
+    (attempt,) = observe(pod, one, logs=logs, now=now, seen_ended=seen_ended)
     return attempt
 
 
@@ -131,11 +142,9 @@ class PodStory:
         self.body["metadata"] |= {"deletionTimestamp": end_of_grace, "deletionGracePeriodSeconds": 30}
         return self
 
-    def condition(
-        self, type_: str, *, status: str = "True", reason: str = "", message: str = "", since: str = NOW
-    ) -> Self:
+    def condition(self, type_: str, *, status: str = "True", reason: str, message: str) -> Self:
         """Set a condition of the pod."""
-        item = {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
+        item = {"type": type_, "status": status, "reason": reason, "message": message}
         self.body["status"]["conditions"].append(item)
         return self
 

@@ -117,9 +117,14 @@ class RunWorld(World):
     def states(self) -> dict[str, str]:
         return {item["name"]: item["state"] for item in self.status.get("steps", ())}
 
+    def step_status(self, name: str) -> JsonObject:
+        """Return all that is recorded of a step."""
+        (status,) = [item for item in self.status["steps"] if item["name"] == name]
+        return status
+
     def step(self, name: str = "only") -> tuple[str, str | None]:
         """Return a step's state and reason."""
-        (status,) = [item for item in self.status["steps"] if item["name"] == name]
+        status = self.step_status(name)
         return status["state"], status.get("reason")
 
     def succeeded(self) -> tuple[str, str]:

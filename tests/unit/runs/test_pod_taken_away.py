@@ -57,16 +57,16 @@ class TestDisrupted:
         assert observe_one(plain().ends("train", 137).has_not_told_its_end(), PLAIN).phase is Phase.RUNNING
 
     def test_it_is_not_judged_before_the_kubelet_tells_how_its_containers_ended(self):
-        pod = plain().runs("train").is_over("DeadlineExceeded").condition("Ready", status="False", since=NOW)
+        pod = plain().runs("train").is_over("DeadlineExceeded")
 
-        seen = observe_one(pod, PLAIN)
+        seen = observe_one(pod, PLAIN, seen_ended=parse(NOW))
 
         assert (seen.phase, seen.awaited_until) == (Phase.RUNNING, END_TOLD_BY)
 
     def test_it_is_judged_without_that_once_its_grace_period_and_30_seconds_are_over(self):
-        pod = plain().runs("train").is_over("DeadlineExceeded").condition("Ready", status="False", since=NOW)
+        pod = plain().runs("train").is_over("DeadlineExceeded")
 
-        seen = observe_one(pod, PLAIN, now=END_TOLD_BY)
+        seen = observe_one(pod, PLAIN, now=END_TOLD_BY, seen_ended=parse(NOW))
 
         assert (seen.phase, seen.reason, seen.exit_code) == (Phase.FAILED, "DeadlineExceeded", None)
 

@@ -10,7 +10,7 @@ import pytest
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.clients.kubernetes import PIPELINE_RUNS, ForbiddenError
-from tests.unit.builders import RUN, run_spec, step
+from tests.unit.builders import RUN, outputs, run_spec, step
 from tests.unit.runs.run_world import CREATE_JOBS, PRODUCTION, RunWorld
 
 FIRST, POD = "wine-1-only-1", "wine-1-only-1-x7k2p"
@@ -30,6 +30,42 @@ def spec(only: JsonObject | None = None, **fields: Any) -> PipelineRunSpec:
 def two_steps(policy: str) -> PipelineRunSpec:
     steps = step("bad"), step("good"), step("later", dependsOn=["good"])
     return run_spec(*steps, failurePolicy=policy, **PRODUCTION)
+
+
+class TestEndThatIsNotToldYet:
+    """The kubelet has said that the pod has ended, and not how its containers did."""
+
+    WRITES = {"outputs": outputs("model"), "podTemplate": {"terminationGracePeriodSeconds": 5}}
+    WAITED_FOR = 5 + 30
+
+    async def ends_untold(self, world: RunWorld) -> float | None:
+        """Have a step's pod, never ready since the step is not its main container, end long after it began."""
+        await world.under_way(spec(self.WRITES))
+        world.clock.advance(3600)
+        world.put(world.pod(FIRST).runs("only").is_over("DeadlineExceeded"))
+        return await world.reconcile()
+
+    async def test_it_is_waited_for_from_when_it_was_seen(self, world: RunWorld):
+        again = await self.ends_untold(world)
+
+        assert (again, world.step()) == (self.WAITED_FOR, ("Running", None))
+
+    async def test_it_counts_once_it_is_told(self, world: RunWorld):
+        await self.ends_untold(world)
+        world.clock.advance(self.WAITED_FOR - 1)
+        world.put(world.pod(FIRST).runs("only").ends("only", 137).is_over("DeadlineExceeded"))
+
+        await world.reconcile()
+
+        assert world.step_status("only")["exitCode"] == 137
+
+    async def test_it_is_not_waited_for_for_ever(self, world: RunWorld):
+        await self.ends_untold(world)
+        world.clock.advance(self.WAITED_FOR)
+
+        await world.reconcile()
+
+        assert world.step() == ("Failed", "DeadlineExceeded")
 
 
 class TestTimeouts:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import aiohttp
 
@@ -28,7 +29,7 @@ from cairn.runs.observation import (
     pod_has_ended,
 )
 from cairn.runs.planner import Observed
-from cairn.runs.pod_end import is_lost
+from cairn.runs.pod_end import end_is_to_be_told, is_lost
 from cairn.runs.pod_observation import observe_pod
 from cairn.runs.states import ACTIVE
 from cairn.runs.step_plan import is_over
@@ -57,6 +58,8 @@ class _Findings:
 
     logs: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     """The ends of containers' logs, by pod UID and container, until what they were read for is recorded."""
+    seen_ended: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    """When pods were first seen to have ended of whose containers that is not told yet, by UID."""
     podless: dict[str, _Podless] = field(default_factory=dict[str, _Podless])
     """By the Job's UID."""
 
@@ -129,12 +132,14 @@ class AttemptReader:
     ) -> list[AttemptObservation]:
         findings = self._findings.setdefault(key_of(body), _Findings())
         now = self._clock.now()
-        logs = findings.logs.setdefault(pod["metadata"]["uid"], {})
-        seen = list(observe_pod(job, pod, attempts, logs, now))
+        uid = pod["metadata"]["uid"]
+        logs = findings.logs.setdefault(uid, {})
+        seen_ended = findings.seen_ended.setdefault(uid, now) if end_is_to_be_told(pod) else None
+        seen = list(observe_pod(job, pod, attempts, logs, now, seen_ended=seen_ended))
         while wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]:
             if not all([await self._read_log(pod, container, logs) for container in wanted]):
                 break  # these attempts stay undecided until the logs can be read
-            seen = list(observe_pod(job, pod, attempts, logs, now))
+            seen = list(observe_pod(job, pod, attempts, logs, now, seen_ended=seen_ended))
         return seen
 
     async def _unseen_pod(self, job: JsonObject) -> JsonObject | None:

@@ -8,7 +8,7 @@ from cairn.clients.kubernetes import JOBS, Resource
 from cairn.clients.store import ObjectStore
 from cairn.runs.pod import PLAN_VARIABLE
 
-POD_FIELDS = ("nodeName", "activeDeadlineSeconds")
+POD_FIELDS = ("nodeName", "activeDeadlineSeconds", "terminationGracePeriodSeconds")
 
 
 def needed_of_job(job: JsonObject) -> JsonObject:

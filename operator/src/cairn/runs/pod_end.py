@@ -23,19 +23,26 @@ def was_taken_away(pod: JsonObject) -> bool:
     return pod.get("status", {}).get("reason") in TAKEN_AWAY
 
 
-def containers_have_ended(pod: JsonObject, now: datetime) -> bool:
+def containers_have_ended(pod: JsonObject, now: datetime, seen_ended: datetime | None) -> bool:
     """Return whether no container of the pod runs any more, and how they ended is told.
 
     One that has no node when it is deleted never will run. That a pod has ended may be told before how its containers did:
     the kubelet sends what it knew when it began to stop the pod, if the API server keeps it waiting until it is done
-    (`syncBatch` in kubernetes/kubernetes, pkg/kubelet/status/status_manager.go).
+    (`syncBatch` in kubernetes/kubernetes, pkg/kubelet/status/status_manager.go). `seen_ended` is when the pod was first seen to
+    have ended.
     """
     if is_being_deleted(pod) and "nodeName" not in pod["spec"]:
         return True
     if not pod_has_ended(pod):
         return False
-    until = _end_told_by(pod)
+    until = _end_told_by(pod, seen_ended)
     return until is None or now >= until
+
+
+def end_is_to_be_told(pod: JsonObject) -> bool:
+    """Return whether a pod has ended of which a container is said to run."""
+    containers = (*statuses_of(pod, "initContainerStatuses").values(), *statuses_of(pod, "containerStatuses").values())
+    return pod_has_ended(pod) and any(running(container) for container in containers)
 
 
 def is_lost(pod: JsonObject, now: datetime) -> bool:
@@ -44,9 +51,9 @@ def is_lost(pod: JsonObject, now: datetime) -> bool:
     return gone_at is not None and now >= gone_at
 
 
-def awaited_until(pod: JsonObject) -> datetime | None:
+def awaited_until(pod: JsonObject, seen_ended: datetime | None) -> datetime | None:
     """Return until when the end of a pod is waited for; None where it is for as long as it takes."""
-    return min(filter(None, (_gone_at(pod), _end_told_by(pod))), default=None)
+    return min(filter(None, (_gone_at(pod), _end_told_by(pod, seen_ended))), default=None)
 
 
 def deletion_requested_at(pod: JsonObject) -> str | None:
@@ -63,15 +70,10 @@ def _gone_at(pod: JsonObject) -> datetime | None:
     return parse(pod["metadata"]["deletionTimestamp"]) + LOST_AFTER if is_being_deleted(pod) else None
 
 
-def _end_told_by(pod: JsonObject) -> datetime | None:
+def _end_told_by(pod: JsonObject, seen_ended: datetime | None) -> datetime | None:
     """Return by when the kubelet should have told how the containers of a pod that has ended did; None where it has."""
-    status = pod.get("status", {})
-    containers = (*statuses_of(pod, "initContainerStatuses").values(), *statuses_of(pod, "containerStatuses").values())
-    if not pod_has_ended(pod) or not any(running(container) for container in containers):
-        return None
-    ready = next((item for item in status.get("conditions", ()) if item["type"] == "Ready"), None)
-    if ready is None or "lastTransitionTime" not in ready:
+    if seen_ended is None or not end_is_to_be_told(pod):
         return None
     seconds = pod["spec"].get("terminationGracePeriodSeconds")
     grace_period = _USUAL_GRACE_PERIOD if seconds is None else timedelta(seconds=seconds)
-    return parse(ready["lastTransitionTime"]) + grace_period + LOST_AFTER
+    return seen_ended + grace_period + LOST_AFTER

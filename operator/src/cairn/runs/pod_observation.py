@@ -83,11 +83,12 @@ class _View:
     whole_messages: bool
     logs: Mapping[str, str]
     now: datetime
+    seen_ended: datetime | None
 
     @property
     def over(self) -> bool:
         """Whether no container of the pod runs any more, and how they ended is told."""
-        return containers_have_ended(self.pod, self.now)
+        return containers_have_ended(self.pod, self.now, self.seen_ended)
 
     @property
     def being_deleted(self) -> bool:
@@ -117,7 +118,7 @@ class _View:
             pod_uid=self.pod["metadata"]["uid"],
             on_node=bool(self.pod["spec"].get("nodeName")),
             being_stopped=self.being_deleted or self.is_told_to_stop,
-            awaited_until=awaited_until(self.pod),
+            awaited_until=awaited_until(self.pod, self.seen_ended),
             **fields,
         )
 
@@ -131,10 +132,12 @@ def observe_pod(
     attempts: Sequence[tuple[Step, int]],
     logs: Mapping[str, str],
     now: datetime,
+    *,
+    seen_ended: datetime | None = None,
 ) -> Iterator[AttemptObservation]:
     """Yield each attempt of a pod, with the Job that made it, if one did.
 
-    `logs` holds what was read of containers' logs, by container name.
+    `logs` holds what was read of containers' logs, by container name; `seen_ended` is when the pod was first seen to have ended.
     A step whose turn has not come is left out: it has not been attempted.
     """
     containers = {**statuses_of(pod, "initContainerStatuses"), **statuses_of(pod, "containerStatuses")}
@@ -165,6 +168,7 @@ def observe_pod(
             whole_messages=reports_results_itself(len(declared)),
             logs=logs,
             now=now,
+            seen_ended=seen_ended,
         )
         observed = _observe_step(view)
         turn_is_over = index <= latest and observed.phase in {Phase.SUCCEEDED, Phase.FAILED}
