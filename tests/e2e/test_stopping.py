@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster import Body, Cluster, condition, states, step
-from manifests import WORKLOADS, python, run
+from manifests import HOLD, WORKLOADS, python, run
 
 FOREVER = "import time\nprint('working', flush=True)\ntime.sleep(3600)"
 IGNORES_SIGTERM = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{FOREVER}"
@@ -31,8 +31,8 @@ TIMES: dict[str, list[Body]] = {
     "node": [works(pendingTimeoutSeconds=75, podTemplate={"nodeSelector": {"example.com/disk": "none"}}), AFTER],
 }
 FAILS: list[Body] = [
-    python("fails", "import time\ntime.sleep(12)\nraise SystemExit(3)"),
-    python("beside", "import time\ntime.sleep(40)"),
+    python("fails", f"{HOLD}raise SystemExit(3)"),
+    python("beside", HOLD),
     python("later", "pass", dependsOn=["beside"]),
 ]
 POLICIES = {
@@ -149,8 +149,16 @@ def test_a_cancel_cannot_be_taken_back(runs: Cluster) -> None:
 
 @pytest.mark.parametrize(("policy", "on"), POLICIES)
 def test_the_failure_policy_says_what_becomes_of_other_steps(runs: Cluster, policy: str, on: str) -> None:
-    ended = runs.finished(f"policy-{policy.lower()}-{on}", timeout=300)
-
+    name = f"policy-{policy.lower()}-{on}"
     beside, later = POLICIES[policy, on]
+    if on == "kubernetes":
+        runs.wait("PipelineRun", name, lambda body: states(body).get("beside") == "Running", timeout=300)
+    runs.release(name, "fails", timeout=300)
+    runs.wait("PipelineRun", name, lambda body: states(body)["fails"] == "Failed", timeout=60)
+    if beside == "Succeeded":
+        runs.release(name, "beside", timeout=300)
+
+    ended = runs.finished(name, timeout=300)
+
     assert states(ended) == {"fails": "Failed", "beside": beside, "later": later}
     assert condition(ended, "Succeeded")["reason"] == "StepFailed"

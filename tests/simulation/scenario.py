@@ -70,7 +70,7 @@ class Scenario:
     def spec_of(self, name: str) -> Step:
         """Return a step as it is written."""
         index = name.rsplit("-", 1)[0]
-        return next(item for item in (*self.spec.steps, *(self.spec.finally_ or ())) if item.name in {name, index})
+        return next(item for item in self.spec.all_steps if item.name in {name, index})
 
     def _draw(self, name: str) -> Behaviour:
         declared = self.spec_of(name)

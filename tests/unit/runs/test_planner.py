@@ -1,38 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-
-from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.observation import AttemptObservation, Fault, Phase
+from cairn.runs.observation import Fault, Phase
 from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.scheduling import Launch, OneJobPerStep
 from cairn.runs.step_plan import Refusal
 from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, run_steps, seen, seen_failed, step, step_status
+from tests.unit.runs.planning import planned, states
 
 CHAIN = (step("load"), step("train", dependsOn=["load"]), step("report", dependsOn=["train"]))
 JOBS = OneJobPerStep(10)
 
 
-def planned(
-    spec: PipelineRunSpec,
-    *attempts: AttemptObservation,
-    recorded: Iterable[StepStatus] = (),
-    refusals: Mapping[str, Refusal] | None = None,
-    now: datetime = MOMENT,
-) -> Plan:
-    states = {status.name: status for status in recorded}
-    return plan(run_steps(spec, states), Observed(states, attempts, refusals or {}, start_time=NOW), JOBS, now)
-
-
 def starts(decided: Plan) -> list[tuple[str, int]]:
     return [attempt for launch in decided.launches for attempt in launch.attempts]
-
-
-def states(decided: Plan) -> dict[str, str]:
-    return {status.name: status.state for status in decided.steps}
 
 
 def queued(name: str, **fields: object) -> StepStatus:

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
-
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.observation import AttemptObservation, Fault, Phase
-from cairn.runs.planner import Observed, Plan, Stop, StopMode, plan
-from cairn.runs.scheduling import OneJobPerStep
-from tests.unit.builders import LATER, MOMENT, NOW, after, run_spec, run_steps, seen, seen_failed, step, step_status
+from cairn.runs.observation import Fault, Phase
+from cairn.runs.planner import Stop, StopMode
+from tests.unit.builders import LATER, NOW, after, run_spec, seen, seen_failed, step, step_status
+from tests.unit.runs.planning import planned, reasons, runs, states
 
 RETRIED = {"limit": 1}
 ABC = (step("a"), step("b"), step("c"))
-
-
-def planned(
-    spec: PipelineRunSpec,
-    *attempts: AttemptObservation,
-    recorded: Iterable[StepStatus] = (),
-    now: datetime = MOMENT,
-) -> Plan:
-    states = {status.name: status for status in recorded}
-    return plan(run_steps(spec, states), Observed(states, attempts, start_time=NOW), OneJobPerStep(10), now)
-
-
-def states(decided: Plan) -> dict[str, str]:
-    return {status.name: status.state for status in decided.steps}
-
-
-def reasons(decided: Plan) -> dict[str, str | None]:
-    return {status.name: status.reason for status in decided.steps}
-
-
-def runs(name: str, **fields: Any) -> AttemptObservation:
-    return seen(name, Phase.RUNNING, started=NOW, on_node=True, **fields)
 
 
 def status_of(name: str, state: str = "Running", **fields: object) -> StepStatus:

@@ -4,14 +4,11 @@ import pytest
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.pod import pod_settings, step_template
-from cairn.runs.scheduling import Candidates, Launch, OneJobPerStep, OnePodForAll
+from cairn.runs.scheduling import Candidates, Launch, OneJobPerStep
 from tests.unit.builders import (
     LATER,
     after,
-    local_stack,
     outputs,
-    pod_context,
     run_spec,
     run_steps,
     states,
@@ -19,13 +16,9 @@ from tests.unit.builders import (
     step_status,
     template,
 )
+from tests.unit.runs.planning import one_pod
 
 CHAIN = (step("load"), step("train", dependsOn=["load"]), step("report", dependsOn=["train"]))
-
-
-def one_pod(spec: PipelineRunSpec) -> OnePodForAll:
-    context = pod_context(local_stack())
-    return OnePodForAll({one.name: pod_settings(step_template(context, one)) for one in spec.steps})
 
 
 def candidates(
