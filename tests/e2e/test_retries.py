@@ -6,6 +6,7 @@ import pytest
 
 from cluster import Body, Cluster, condition, results, states, step
 from manifests import HOLD, WORKLOADS, python, run
+from s3 import S3Server
 
 FAILS_TWICE = "import os\nassert int(os.environ['CAIRN_ATTEMPT']) > 2, 'not yet'"
 SLEEPS_AT_FIRST = f"import os\nif os.environ['CAIRN_ATTEMPT'] == '1':\n{HOLD.replace(chr(10), chr(10) + '    ')}"
@@ -55,6 +56,15 @@ def test_each_attempt_has_its_record(retried: Body) -> None:
         assert (record["reason"], record["exitCode"], record["charged"]) == ("ExitCode", 1, True)
         assert record["podName"]
         assert record["startTime"] <= record["completionTime"]
+
+
+def test_the_log_of_each_attempt_is_kept_in_the_artifact_store(retried: Body, s3_service: S3Server) -> None:
+    flaky = step(retried, "flaky")
+    attempts = [*flaky["previousAttempts"], flaky]
+
+    logs = [s3_service.read(attempt["logURI"]).decode() for attempt in attempts]
+
+    assert ["AssertionError: not yet" in log for log in logs] == [True, True, False]
 
 
 def test_the_next_attempt_waits_for_its_backoff(retried: Body) -> None:

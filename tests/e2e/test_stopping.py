@@ -6,6 +6,7 @@ import pytest
 
 from cluster import Body, Cluster, condition, states, step
 from manifests import HOLD, WORKLOADS, python, run
+from s3 import S3Server
 
 FOREVER = "import time\nprint('working', flush=True)\ntime.sleep(3600)"
 IGNORES_SIGTERM = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{FOREVER}"
@@ -109,7 +110,9 @@ def test_a_run_that_takes_too_long_is_stopped(runs: Cluster, workload: str) -> N
     assert states(ended) == {"works": "Cancelled", "after": "Cancelled"}
 
 
-def test_a_graceful_cancel_gives_steps_their_grace_period_and_keeps_their_logs(runs: Cluster, workload: str) -> None:
+def test_a_graceful_cancel_gives_steps_their_grace_period_and_keeps_their_logs(
+    runs: Cluster, workload: str, s3_service: S3Server
+) -> None:
     name = f"graceful-{workload}"
     runs.wait("PipelineRun", name, lambda body: states(body).get("works") == "Running", timeout=300)
     runs.patch("PipelineRun", name, {"spec": {"cancel": "Graceful"}})
@@ -120,6 +123,7 @@ def test_a_graceful_cancel_gives_steps_their_grace_period_and_keeps_their_logs(r
     assert states(ended) == {"done": "Succeeded", "works": "Cancelled", "after": "Cancelled"}
     log = runs.kubectl("logs", step(ended, "works")["podName"], "--container", "works")
     assert log.splitlines() == ["working", "tidied up"]
+    assert s3_service.read(step(ended, "works")["logURI"]).decode() == log
 
 
 def test_an_immediate_cancel_ends_the_run_at_once(runs: Cluster, workload: str) -> None:

@@ -57,6 +57,8 @@ class History:
     """Jobs, and pods without one."""
     deleted_by_others: list[str] = field(default_factory=list[str])
     status_writes: list[JsonObject] = field(default_factory=list[JsonObject])
+    logs: set[str] = field(default_factory=set[str])
+    """Keys under which logs were kept."""
 
 
 class SimulatedApiServer(FakeKubernetes):
@@ -86,6 +88,10 @@ class SimulatedApiServer(FakeKubernetes):
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         self._before()
         return await super().pod_log(namespace, pod, container, lines=lines, limit=limit)
+
+    async def whole_pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes:
+        await self.get(PODS, namespace, pod)
+        return b"a log"
 
     async def create(
         self, resource: Resource, namespace: str, body: JsonObject, *, dry_run: bool = False

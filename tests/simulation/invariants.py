@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
@@ -30,12 +30,13 @@ def holds(condition: object, sentence: str) -> None:
 class Invariants:
     """Checks each write of the status against the one before, and against what really happened."""
 
-    def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth) -> None:
+    def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth, logs: Collection[str]) -> None:
         self._maker = InstanceMaker(StepGraph(spec))
         self._run_steps = self._maker.steps({})
         self._spec = spec
         self._limit = limit
         self._truth = truth
+        self._logs = logs
         self._last = PipelineRunStatus()
         self._seen_running: set[Attempt] = set()
         self._made: dict[str, bool] = {}
@@ -84,7 +85,12 @@ class Invariants:
     def _step(self, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
         step, name = self._step_of(new.name), new.name
         if old.state in ENDED:
-            holds(new == old, f"{name} has ended and changed after that")
+            holds(_without_logs(new) == _without_logs(old), f"{name} has ended and changed after that")
+        kept = dict(_logs_of(new))
+        holds(
+            all(any(uri.endswith(key) for key in self._logs) for uri in kept.values()), f"a log of {name} was not kept"
+        )
+        holds(set(_logs_of(old)) <= kept.items(), f"a log of {name} is not told any more")
         policy = step.retry or Retry()
         holds(new.retries_used <= policy.limit, f"{name} is retried more often than its limit")
         holds(new.disruptions <= policy.disruption_limit, f"{name} is disrupted more often than its limit")
@@ -168,6 +174,20 @@ class Invariants:
             holds(run["spec"].get("cancel") or set(states) & NOT_SUCCEEDED, "the run has failed without reason")
         if run["spec"].get("cancel") and self._last.completion_time is None:
             holds(condition.status == "False", "a cancelled run counts as completed")
+
+
+def _logs_of(step: StepStatus) -> Iterator[tuple[int, str]]:
+    """Yield where the log of each attempt is, by its number."""
+    for attempt in step.previous_attempts or ():
+        if attempt.log_uri is not None:
+            yield attempt.number, attempt.log_uri
+    if step.log_uri is not None:
+        yield step.attempts, step.log_uri
+
+
+def _without_logs(step: StepStatus) -> StepStatus:
+    attempts = tuple(attempt.model_copy(update={"log_uri": None}) for attempt in step.previous_attempts or ())
+    return step.model_copy(update={"log_uri": None, "previous_attempts": attempts or None})
 
 
 def _without_generation(status: PipelineRunStatus) -> Mapping[str, object]:

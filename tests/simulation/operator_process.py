@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 from cairn.api.base import JsonObject
@@ -13,10 +14,13 @@ from cairn.runs.needed import needed_of_job, needed_of_pod
 from cairn.runs.reconciler import RunReconciler
 from tests.simulation.api_server import Change, Crash, SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
+from tests.simulation.stores import UnreliableStores
 from tests.unit.builders import TRANSFER
 from tests.unit.fake_kubernetes import catch_up
 
 LONGEST_BACKOFF_SECONDS = 60.0
+TURNS_OF_THE_LOOP = 10
+"""More than it takes to keep a log beside a reconcile."""
 
 
 class OperatorProcess:
@@ -29,6 +33,7 @@ class OperatorProcess:
         self._key = key
         self._feed: list[Change] = []
         server.feeds.append(self._feed)
+        self._reconciler = self._new()
         self._start()
 
     @property
@@ -58,6 +63,8 @@ class OperatorProcess:
                 self._wake(after)
         finally:
             self._server.asked_by_operator = False
+        for _ in range(TURNS_OF_THE_LOOP):
+            await asyncio.sleep(0)
 
     def hear(self) -> None:
         """Let the watches tell something."""
@@ -84,11 +91,16 @@ class OperatorProcess:
         self._wake(0)
 
     def _start(self) -> None:
-        self._cluster = Cluster(self._server, EventRecorder(self._server, "simulation"))
-        self._reconciler = RunReconciler(self._cluster, TRANSFER, self._clock)
+        self._reconciler.stop()
+        self._reconciler = self._new()
         self._failures = 0
         self._due: float | None = None
         self.list_again()
+
+    def _new(self) -> RunReconciler:
+        self._cluster = Cluster(self._server, EventRecorder(self._server, "simulation"))
+        stores = UnreliableStores(self._cluster, self._dice, self._server)
+        return RunReconciler(self._cluster, TRANSFER, lambda _: self._wake(0), self._clock, stores)
 
     def _put(self, change: Change) -> None:
         store = next(store for resource, store in self._stores() if resource is change.resource)

@@ -53,7 +53,9 @@ class Simulation:
         self._nodes = Nodes(self._server, self._clock, self._dice, self.scenario)
         limit = 1 if self.scenario.orchestrator == "laptop" else 50
         spec = self.scenario.spec
-        self._invariants = Invariants(spec, min(limit, spec.max_parallel_steps or limit), self._nodes.truth)
+        self._invariants = Invariants(
+            spec, min(limit, spec.max_parallel_steps or limit), self._nodes.truth, self._server.history.logs
+        )
         self._told_writes = self._told_made = self._told_deletions = 0
 
     async def run(self) -> None:

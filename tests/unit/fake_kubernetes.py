@@ -172,6 +172,9 @@ class FakeKubernetes(Kubernetes):
             raise NotFoundError(404, "NotFound", f'pods "{pod}" not found')
         return self.logs[pod, container]
 
+    async def whole_pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes:
+        return (await self.pod_log(namespace, pod, container, lines=0, limit=limit)).encode()
+
     async def watch(
         self, resource: Resource, namespace: str | None, *, since: str, selector: str, fields: str, accept: str
     ) -> AsyncIterator[tuple[str, JsonObject]]:

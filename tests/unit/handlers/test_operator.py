@@ -292,6 +292,7 @@ class TestTheWhole:
             return Verdict.usable("It works.")
 
         monkeypatch.setattr(S3, "check", works)
+        monkeypatch.setattr(S3, "open_to_operator", False)
         kubernetes.add(STACK_COMPONENTS, component_body("jobs", JOBS_SPEC))
         await real_operator.start()
         self.applied(real_operator, STACK_COMPONENTS, component_body("jobs", JOBS_SPEC))

@@ -14,7 +14,7 @@ LOAD = step("load", outputs=outputs("data", results=["rows"]))
 TRAIN = step("train", inputs=inputs(data="load.data"), args=["$(steps.load.results.rows)"])
 REPORT = json.dumps({"artifacts": {"data": {"digest": "sha256:1", "sizeBytes": 7}}})
 WITH_RESULT = run_spec(step("only", outputs=outputs(results=["r"])), **PRODUCTION)
-READS = {"get", "list", "dry-run"}
+READS = {"get", "list", "dry-run", "log"}
 ONE_STEP = run_spec(step("only"), **PRODUCTION)
 ONE_STEP_SUSPENDED = run_spec(step("only"), suspend=True, **PRODUCTION)
 

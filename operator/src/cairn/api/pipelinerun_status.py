@@ -50,6 +50,13 @@ class AttemptStatus(Model):
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")
     job_name: str | None = Field(default=None, description="Its Job.", max_length=253)
     pod_name: str | None = Field(default=None, description="Its pod.", max_length=253)
+    log_uri: str | None = Field(
+        default=None,
+        validation_alias="logURI",
+        serialization_alias="logURI",
+        description="Where its log is kept in the artifact store.",
+        max_length=2048,
+    )
 
 
 class StepStatus(Model):
@@ -88,6 +95,13 @@ class StepStatus(Model):
     job_name: str | None = Field(default=None, description="Job of the latest attempt.", max_length=253)
     pod_name: str | None = Field(default=None, description="Pod of the latest attempt.", max_length=253)
     log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
+    log_uri: str | None = Field(
+        default=None,
+        validation_alias="logURI",
+        serialization_alias="logURI",
+        description="Where the log of the latest attempt is kept in the artifact store, once that has ended.",
+        max_length=2048,
+    )
     previous_attempts: Annotated[tuple[AttemptStatus, ...], Field(max_length=128)] | None = Field(
         default=None,
         description="The attempts before the latest one, oldest first.",

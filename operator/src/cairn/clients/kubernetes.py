@@ -200,11 +200,20 @@ class Kubernetes:
     async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
         """Return the last lines of a container's log, and of these the last `limit` bytes."""
         query = {"container": container, "tailLines": str(lines)}
+        return (await self._log(namespace, pod, query, limit)).decode(errors="replace")
+
+    async def whole_pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes:
+        """Return a container's log as it was written, or its last `limit` bytes."""
+        return await self._log(namespace, pod, {"container": container}, limit)
+
+    async def _log(self, namespace: str, pod: str, query: dict[str, str], limit: int) -> bytes:
         response = await self._request("GET", PODS.path(namespace, pod, "log"), PODS, query=query, verb="get")
-        tail = b""
+        log = bytearray()
         async for chunk in response.content.iter_any():
-            tail = (tail + chunk)[-limit:]
-        return tail.decode(errors="replace")
+            log += chunk
+            if len(log) > 2 * limit:
+                del log[:-limit]
+        return bytes(log[-limit:])
 
     async def watch(
         self,

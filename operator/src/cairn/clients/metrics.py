@@ -25,6 +25,8 @@ RECONCILE_ERRORS = Counter("cairn_reconcile_errors", "Reconciles that ended in a
 QUEUE_LENGTH = Gauge("cairn_queue_length", "Objects that wait for a reconcile, by kind.", ["kind"])
 RUNS_FINISHED = Counter("cairn_runs_finished", "Runs that ended, by reason.", ["reason"])
 STEPS_FINISHED = Counter("cairn_steps_finished", "Steps that ended, by state.", ["state"])
+LOGS_KEPT = Counter("cairn_logs_kept", "Logs of attempts that were kept in an artifact store.")
+LOGS_NOT_KEPT = Counter("cairn_logs_not_kept", "Logs of attempts that could not be kept, by reason.", ["reason"])
 RUN_SECONDS = Histogram(
     "cairn_run_seconds",
     "Duration of finished runs.",

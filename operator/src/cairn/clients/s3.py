@@ -156,9 +156,10 @@ class Bucket:
         elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
         self._call("CreateBucket", **({} if self.region == DEFAULT_REGION else elsewhere))
 
-    def put(self, key: str, content: bytes) -> str | None:
+    def put(self, key: str, content: bytes, content_type: str = "application/octet-stream") -> str | None:
         """Write an object; return its version in a bucket that keeps versions."""
-        return cast("str | None", self._call("PutObject", Key=key, Body=content).get("VersionId"))
+        answer = self._call("PutObject", Key=key, Body=content, ContentType=content_type)
+        return cast("str | None", answer.get("VersionId"))
 
     def get(self, key: str, limit: int) -> bytes:
         """Read the first `limit` bytes of an object."""

@@ -124,6 +124,27 @@ class StoreAccess:
     """ServiceAccount whose identity opens the store, where no credentials are named."""
 
 
+class StoreUnavailableError(Exception):
+    """The operator cannot use an artifact store; the message ends with what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StoreClient(ABC):
+    """What the operator itself keeps in an artifact store. Methods raise StoreUnavailableError."""
+
+    @abstractmethod
+    async def put(self, key: str, content: bytes, content_type: str) -> None:
+        """Keep content under a key, in place of what is there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections."""
+
+
 class ArtifactStore(Flavor[Config]):
     """Keeps artifacts."""
 
@@ -142,3 +163,12 @@ class ArtifactStore(Flavor[Config]):
     @abstractmethod
     def node_local(self) -> bool:
         """Whether the store can be used from one node at a time only."""
+
+    @property
+    def open_to_operator(self) -> bool:
+        """Whether the operator itself can read and write the store, not only pods."""
+        return False
+
+    async def client(self, kubernetes: Kubernetes) -> StoreClient:
+        """Return the operator's own way into a store that is open to it; raises StoreUnavailableError."""
+        raise NotImplementedError(f"{self.flavor} is not open to the operator")

@@ -59,7 +59,8 @@ class Operator:
         )
         self.components = self._queue(STACK_COMPONENTS, self._component_reconciler.reconcile, self.cluster.components)
         self.stacks = self._queue(STACKS, StackReconciler(self.cluster).reconcile, self.cluster.stacks)
-        self.runs = self._queue(PIPELINE_RUNS, RunReconciler(self.cluster, transfer).reconcile, self.cluster.runs)
+        self._run_reconciler = RunReconciler(self.cluster, transfer, self._wake_run)
+        self.runs = self._queue(PIPELINE_RUNS, self._run_reconciler.reconcile, self.cluster.runs)
         self.informers = [
             informer for namespace in settings.namespace_list or (None,) for informer in self._informers(namespace)
         ]
@@ -107,6 +108,7 @@ class Operator:
     async def stop(self) -> None:
         """Stop the work. Nothing is lost: all state is in the cluster."""
         await self._cancel()
+        self._run_reconciler.stop()
         await self.cluster.kubernetes.close()
 
     async def _cancel(self) -> None:
@@ -177,6 +179,9 @@ class Operator:
             key = key_of(component)
             if self._component_reconciler.uses_secret(key, name):
                 self.components.wake(key)
+
+    def _wake_run(self, key: Key) -> None:
+        self.runs.wake(key)
 
     def _wake_waiting_runs(self, namespace: str) -> None:
         for run in self.cluster.runs.in_namespace(namespace):

@@ -79,6 +79,11 @@ def artifact_key(run: RunIdentity, step: str, artifact: str) -> str:
     return f"{run.namespace}/{run.pipeline}/{run.name}/{step}/{artifact}"
 
 
+def log_key(run: RunIdentity, step: str, attempt: int) -> str:
+    """Return the key below the store's prefix under which an attempt's log is kept; no artifact's name has a dot."""
+    return f"{run.namespace}/{run.pipeline}/{run.name}/{step}/attempt-{attempt}.log"
+
+
 def fetch_container(index: int, count: int) -> str:
     """Return the name of the container that fetches for the step at that place of the pod."""
     return "cairn-fetch" if count == 1 else f"cairn-fetch-{index}"

@@ -34,6 +34,9 @@ class Outcome:
         return self.status != "Unknown"
 
 
+KEEPING_LOGS = Outcome("Unknown", "Running", "All steps have ended; their logs are being kept in the artifact store.")
+
+
 def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
     """Return how the run stands; `held` says why nothing can start, where that is so."""
     if all(step.state in ENDED for step in steps):

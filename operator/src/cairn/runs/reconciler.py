@@ -16,6 +16,7 @@ from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS
 from cairn.clients.store import Key, key_of
+from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
@@ -24,7 +25,9 @@ from cairn.runs.gathering import artifacts_by_step, results_by_step
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
-from cairn.runs.outcome import EARLIER_RUN_NOT_READY, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
+from cairn.runs.log_keeper import END_WAITS_SECONDS, MOMENT_SECONDS, LogKeeper, Wake
+from cairn.runs.logs import with_logs
+from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING_LOGS, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
 from cairn.runs.problem import Problem
@@ -66,7 +69,15 @@ class _Hold:
 class RunReconciler:
     """Reconciles one PipelineRun at a time."""
 
-    def __init__(self, cluster: Cluster, transfer: TransferImage, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        transfer: TransferImage,
+        wake: Wake,
+        clock: Clock | None = None,
+        stores: OpenStores | None = None,
+    ) -> None:
+        """Make a reconciler; `wake` is for what is done of a run beside its reconciles."""
         self._cluster = cluster
         self._transfer = transfer
         self._clock = clock or Clock()
@@ -75,6 +86,8 @@ class RunReconciler:
         self._workloads = Workloads(cluster)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
+        self._stores = stores or OpenStores(cluster)
+        self._logs = LogKeeper(cluster, self._stores, self._clock, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
         self._held: dict[Key, _Hold] = {}
@@ -110,6 +123,11 @@ class RunReconciler:
         if status.start_time is None:
             return await self._start(body, spec, status, choice)
         return await self._advance(body, spec, status, choice)
+
+    def stop(self) -> None:
+        """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
+        self._logs.stop()
+        self._stores.close()
 
     async def _start(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
@@ -168,9 +186,19 @@ class RunReconciler:
         if hold is not None:
             observed = with_changes(observed, refusals=hold.refusals)
         steps, planned = self._plan(maker, steps, observed, scheduler, choice.message)
+        if stack is not None:
+            kept = self._logs.keep(body, identity(body), planned.steps, stack.artifact_store)
+            planned = with_changes(planned, steps=with_logs(planned.steps, kept))
+        end_has_waited = self._end_has_waited(body, planned)
+        if end_has_waited is not None and end_has_waited < MOMENT_SECONDS:
+            return MOMENT_SECONDS - end_has_waited
+        if end_has_waited is not None:
+            planned = with_changes(planned, outcome=KEEPING_LOGS)
         written = await self._record(body, status, planned, stack)
         if written is None:
             return None
+        if planned.outcome.finished:
+            await self._logs.tell_of_lost(body)
         if planned.launches and stack is not None:
             context = _context(body, steps, planned.steps, stack, self._transfer)
             refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
@@ -186,7 +214,17 @@ class RunReconciler:
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
-        return self._seconds_until_due(planned, RETRY_REFUSED_SECONDS if waits else None)
+        again = self._logs.seconds_until_again(body)
+        if end_has_waited is not None:
+            again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
+        return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))
+
+    def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
+        """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""
+        if not planned.outcome.finished or planned.stops:
+            return None
+        seconds = self._logs.end_has_waited(body)
+        return seconds if seconds is not None and seconds < END_WAITS_SECONDS else None
 
     def _plan(
         self, maker: InstanceMaker, steps: RunSteps, observed: Observed, scheduler: Scheduler | None, held: str
@@ -234,6 +272,7 @@ class RunReconciler:
 
     def _forget(self, key: Key) -> None:
         self._attempts.forget(key)
+        self._logs.forget(key)
         self._makers.pop(key, None)
         self._held.pop(key, None)
 
@@ -343,6 +382,10 @@ def _context(
         transfer=transfer,
         work_size=stack.orchestrator.workspace_size,
     )
+
+
+def _earliest(*seconds: float | None) -> float | None:
+    return min((item for item in seconds if item is not None), default=None)
 
 
 def _generation(body: JsonObject) -> int:

@@ -86,4 +86,5 @@ def _attempt_status(step: StepStatus) -> AttemptStatus:
         completion_time=step.completion_time,
         job_name=step.job_name,
         pod_name=step.pod_name,
+        log_uri=step.log_uri,
     )

@@ -38,7 +38,7 @@ class FakeBucket(Bucket):
     def create(self) -> None:
         self._note("CreateBucket")
 
-    def put(self, key: str, content: bytes) -> str | None:
+    def put(self, key: str, content: bytes, content_type: str = "") -> str | None:
         self._note("PutObject")
         self.objects[key] = content
         return "v1" if self.keeps_versions else None

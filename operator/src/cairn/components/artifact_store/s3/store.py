@@ -8,6 +8,7 @@ import ssl
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import SECRETS, Kubernetes, NotFoundError, Resource
 from cairn.clients.s3 import Bucket, Credentials, S3Error, UnreachableError, in_thread
+from cairn.components.artifact_store.s3.client import S3Client
 from cairn.components.artifact_store.s3.config import S3Config
 from cairn.components.artifact_store.s3.diagnosis import (
     ACCESS_KEY_ID,
@@ -17,7 +18,7 @@ from cairn.components.artifact_store.s3.diagnosis import (
     explain,
 )
 from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
-from cairn.components.base import ArtifactStore, StoreAccess, Verdict
+from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Verdict
 
 CHECK_SECONDS = 8
 """How long the requests of one check may take together."""
@@ -101,14 +102,7 @@ class S3(ArtifactStore[S3Config]):
         """
         config = self.config
         try:
-            bucket = Bucket(
-                config.bucket,
-                endpoint=config.endpoint,
-                region=config.region,
-                path_style=self.path_style,
-                credentials=await self._credentials(kubernetes),
-                ca=await self._certificates(kubernetes),
-            )
+            bucket = await self._bucket(kubernetes)
             await self._need_service_account(kubernetes)
         except UnusableError as error:
             return Verdict.failed(error.reason, error.message, config.endpoint)
@@ -143,6 +137,34 @@ class S3(ArtifactStore[S3Config]):
         begin = "was created" if outcome.created else "is there"
         message = f"{place.name} {begin}, and an object under {place.below} was written, read back and deleted."
         return Verdict.usable(message, endpoint)
+
+    @property
+    def open_to_operator(self) -> bool:
+        """With an access key, which the operator uses as pods do."""
+        return self.config.credentials_secret_ref is not None
+
+    async def client(self, kubernetes: Kubernetes) -> StoreClient:
+        """Return the operator's own way into the bucket; raises StoreUnavailableError."""
+        try:
+            bucket = await self._bucket(kubernetes)
+        except UnusableError as error:
+            raise StoreUnavailableError(error.reason, error.message) from error
+        return S3Client(bucket, self.config.prefix, self._unavailable)
+
+    def _unavailable(self, error: S3Error, endpoint: str | None) -> StoreUnavailableError:
+        verdict = self.judge(Outcome(error=error, seen=True), endpoint)
+        return StoreUnavailableError(verdict.reason, verdict.message)
+
+    async def _bucket(self, kubernetes: Kubernetes) -> Bucket:
+        """Return the bucket with what is needed to open it; raises UnusableError."""
+        return Bucket(
+            self.config.bucket,
+            endpoint=self.config.endpoint,
+            region=self.config.region,
+            path_style=self.path_style,
+            credentials=await self._credentials(kubernetes),
+            ca=await self._certificates(kubernetes),
+        )
 
     def _try(self, bucket: Bucket) -> Outcome:
         try:

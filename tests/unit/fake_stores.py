@@ -1,0 +1,32 @@
+"""Artifact stores in memory, as the operator itself reaches them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from cairn.clients.cluster import Cluster
+from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
+from cairn.components.open_stores import OpenStores
+
+
+class FakeStores(OpenStores, StoreClient):
+    """One store for all, which can be out of order."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.objects: dict[str, bytes] = {}
+        self.refusal: StoreUnavailableError | None = None
+        """What is wrong with the store, if anything is."""
+        self.answers = asyncio.Event()
+        """Cleared while the store keeps everybody waiting."""
+        self.answers.set()
+
+    async def client_of(self, store: ArtifactStore[Any]) -> StoreClient:
+        return self
+
+    async def put(self, key: str, content: bytes, content_type: str) -> None:
+        await self.answers.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        self.objects[key] = content

@@ -1,0 +1,172 @@
+"""Logs of attempts are kept in the artifact store, and neither a step nor a run's end waits for it for long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
+from cairn.components.base import StoreUnavailableError
+from cairn.runs.log_keeper import END_WAITS_SECONDS, LOG_NOT_KEPT, MOMENT_SECONDS
+from tests.unit.builders import RUN, component_body, run_spec, stack_body, step
+from tests.unit.runs.run_world import PRODUCTION, WRITE_STATUS, RunWorld
+
+CHAIN = run_spec(step("load"), step("train", dependsOn=["load"]), **PRODUCTION)
+ONE_STEP = run_spec(step("load"), **PRODUCTION)
+KEY_OF_LOAD = "ml/wine/wine-1/load/attempt-1.log"
+URI_OF_LOAD = f"s3://ml-artifacts/{KEY_OF_LOAD}"
+DENIED = StoreUnavailableError("AccessDenied", "The bucket refuses the key; allow it to write.")
+
+
+@pytest.fixture
+def world() -> RunWorld:
+    return RunWorld()
+
+
+async def load_ends(world: RunWorld, spec: PipelineRunSpec, code: int = 0) -> float | None:
+    """Have the first step end, having written a log."""
+    await world.under_way(spec)
+    world.kubernetes.logs["wine-1-load-1-x7k2p", "load"] = "12 rows\n"
+    world.put(world.pod("wine-1-load-1").ends("load", code))
+    return await world.reconcile()
+
+
+async def test_the_log_is_in_the_store_and_its_uri_in_the_status_with_the_end(world: RunWorld):
+    await load_ends(world, ONE_STEP)
+
+    assert world.stores.objects == {KEY_OF_LOAD: b"12 rows\n"}
+    assert world.step_status("load")["logURI"] == URI_OF_LOAD
+    assert world.succeeded() == ("True", "Completed")
+
+
+async def test_the_next_step_does_not_wait_for_it(world: RunWorld):
+    world.stores.answers.clear()
+
+    await load_ends(world, CHAIN)
+
+    assert world.jobs() == ["wine-1-load-1", "wine-1-train-1"]
+    assert "logURI" not in world.step_status("load")
+
+
+async def test_it_is_told_with_the_next_thing_that_is_told(world: RunWorld):
+    await load_ends(world, CHAIN)
+    writes = world.kubernetes.requests[WRITE_STATUS]
+
+    world.put(world.pod("wine-1-train-1").runs("train"))
+    await world.reconcile()
+
+    assert world.step_status("load")["logURI"] == URI_OF_LOAD
+    assert world.kubernetes.requests[WRITE_STATUS] == writes + 1
+
+
+async def test_a_failed_attempt_s_log_is_kept_though_the_step_is_tried_again(world: RunWorld):
+    await load_ends(world, run_spec(step("load", retry={"limit": 1, "backoffSeconds": 0}), **PRODUCTION), code=3)
+    await world.reconcile()
+
+    (first,) = world.step_status("load")["previousAttempts"]
+    assert (world.step_status("load")["state"], first["logURI"]) == ("Queued", URI_OF_LOAD)
+
+
+async def test_the_end_of_a_run_waits_a_moment_before_anything_is_written(world: RunWorld):
+    world.stores.answers.clear()
+
+    seconds = await load_ends(world, ONE_STEP)
+
+    assert (seconds, world.states()) == (MOMENT_SECONDS, {"load": "Running"})
+
+
+async def test_the_end_of_the_steps_is_told_when_that_takes_longer(world: RunWorld):
+    world.stores.answers.clear()
+    await load_ends(world, ONE_STEP)
+    world.clock.advance(MOMENT_SECONDS)
+
+    seconds = await world.reconcile()
+
+    assert (world.states(), world.succeeded()) == ({"load": "Succeeded"}, ("Unknown", "Running"))
+    assert seconds == END_WAITS_SECONDS - MOMENT_SECONDS
+
+
+async def test_a_run_ends_without_its_logs_when_the_store_refuses_them(world: RunWorld):
+    world.stores.refusal = DENIED
+    await load_ends(world, ONE_STEP)
+    world.clock.advance(END_WAITS_SECONDS)
+
+    await world.reconcile()
+
+    assert world.succeeded() == ("True", "Completed")
+    assert "logURI" not in world.step_status("load")
+    assert (LOG_NOT_KEPT, DENIED.message) in [
+        (event["reason"], event["note"][-len(DENIED.message) :]) for event in world.kubernetes.all(EVENTS)
+    ]
+
+
+async def test_a_log_that_the_store_refuses_is_tried_again_later(world: RunWorld):
+    world.stores.refusal = DENIED
+    await load_ends(world, ONE_STEP)
+    world.stores.refusal = None
+    world.clock.advance(MOMENT_SECONDS)
+
+    await world.reconcile()
+
+    assert (world.step_status("load")["logURI"], world.succeeded()) == (URI_OF_LOAD, ("True", "Completed"))
+
+
+async def test_a_log_that_is_gone_is_not_waited_for(world: RunWorld):
+    await world.under_way(ONE_STEP)
+    world.put(world.pod("wine-1-load-1").ends("load"))
+
+    await world.reconcile()
+
+    assert world.succeeded() == ("True", "Completed")
+    assert "logURI" not in world.step_status("load")
+
+
+async def test_a_log_that_cannot_be_read_now_is_read_later(world: RunWorld):
+    world.kubernetes.objections["log pods"] = lambda _: ApiError(500, "InternalError", "the kubelet does not answer")
+    await load_ends(world, ONE_STEP)
+    del world.kubernetes.objections["log pods"]
+    world.clock.advance(MOMENT_SECONDS)
+
+    await world.reconcile()
+
+    assert world.step_status("load")["logURI"] == URI_OF_LOAD
+
+
+async def test_another_operator_keeps_what_the_last_one_did_not(world: RunWorld):
+    world.stores.answers.clear()
+    await load_ends(world, CHAIN)
+    world.stores.answers.set()
+    await asyncio.sleep(0)
+    world.restart()
+    world.put(world.pod("wine-1-train-1").runs("train"))
+    await world.reconcile()
+
+    world.put(world.pod("wine-1-train-1").ends("train"))
+    await world.reconcile()
+
+    assert world.step_status("load")["logURI"] == URI_OF_LOAD
+
+
+async def test_a_deleted_run_keeps_nothing_any_more(world: RunWorld):
+    world.stores.answers.clear()
+    await load_ends(world, CHAIN)
+
+    world.kubernetes.remove(PIPELINE_RUNS, RUN.namespace, RUN.name)
+    await world.reconcile()
+    world.stores.answers.set()
+    await asyncio.sleep(0)
+
+    assert world.stores.objects == {}
+
+
+async def test_logs_of_a_store_that_only_pods_can_use_are_left_in_the_pods(world: RunWorld):
+    without_key = {"artifactStore": {"s3": {"bucket": "ml-artifacts"}}}
+    world.apply(STACK_COMPONENTS, component_body("open", without_key, ready=True))
+    world.apply(STACKS, stack_body("production", store="open", generation=1))
+
+    await load_ends(world, ONE_STEP)
+
+    assert world.stores.objects == {}
+    assert world.succeeded() == ("True", "Completed")
