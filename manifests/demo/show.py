@@ -113,7 +113,7 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
 
 def print_failures(namespace: str, run: Json) -> None:
     for step in run.get("status", {}).get("steps", []):
-        if step["state"] in {"Pending", "Succeeded", "Skipped"}:
+        if step["state"] in {"Pending", "Succeeded", "Cached", "Skipped"}:
             continue
         print(f"\n{step['name']}: {describe(step)}: {step.get('message', '')}")
         if step.get("logTail"):

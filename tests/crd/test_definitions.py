@@ -31,6 +31,8 @@ DEFAULTS: dict[str, Any] = {
     "PipelineRun spec.steps[].retry.maxBackoffSeconds": 300,
     "PipelineRun spec.steps[].retry.disruptionLimit": 10,
     "PipelineRun spec.steps[].pendingTimeoutSeconds": 600,
+    "PipelineRun spec.steps[].cache.enabled": True,
+    "PipelineRun spec.steps[].cache.salt": "",
     "Stack spec.keepJobsSeconds": 3600,
     "StackComponent spec.orchestrator.kubernetes.maxParallelSteps": 50,
     "StackComponent spec.orchestrator.kubernetes.workload": "Job",
@@ -85,6 +87,7 @@ STATUS: dict[str, JsonObject] = {
             "succeeded": 1,
             "failed": 1,
             "skipped": 1,
+            "cached": 0,
             "cancelled": 0,
         },
         "steps": [

@@ -82,6 +82,11 @@ class S3Server:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         return self.client().get_object(Bucket=bucket, Key=key)["Body"].read()
 
+    def delete(self, uri: str) -> None:
+        """Delete the object that an `s3://` URI names."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.client().delete_object(Bucket=bucket, Key=key)
+
     def keys(self, uri: str) -> list[str]:
         """Return the keys below an `s3://` URI."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")

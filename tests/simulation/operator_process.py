@@ -100,7 +100,7 @@ class OperatorProcess:
     def _new(self) -> RunReconciler:
         self._cluster = Cluster(self._server, EventRecorder(self._server, "simulation"))
         stores = UnreliableStores(self._cluster, self._dice, self._server)
-        return RunReconciler(self._cluster, TRANSFER, lambda _: self._wake(0), self._clock, stores)
+        return RunReconciler(self._cluster, TRANSFER, lambda _: self._wake(0), clock=self._clock, stores=stores)
 
     def _put(self, change: Change) -> None:
         store = next(store for resource, store in self._stores() if resource is change.resource)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from cairn.clients.cluster import Cluster
@@ -26,7 +28,23 @@ class FakeStores(OpenStores, StoreClient):
         return self
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:
+        await self._answer()
+        self.objects[key] = content
+
+    async def get(self, key: str, limit: int) -> bytes | None:
+        await self._answer()
+        return self.objects.get(key)
+
+    async def entity_tag(self, key: str) -> str | None:
+        await self._answer()
+        return hashlib.sha256(self.objects[key]).hexdigest() if key in self.objects else None
+
+    async def sizes_below(self, key: str) -> Mapping[str, int]:
+        await self._answer()
+        below = f"{key}/"
+        return {one.removeprefix(below): len(content) for one, content in self.objects.items() if one.startswith(below)}
+
+    async def _answer(self) -> None:
         await self.answers.wait()
         if self.refusal is not None:
             raise self.refusal
-        self.objects[key] = content

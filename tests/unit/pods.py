@@ -119,6 +119,14 @@ class PodStory:
             self.body["status"]["phase"] = "Failed" if code else "Succeeded"
         return self
 
+    def has_image(self, container: str, digest: str) -> Self:
+        """The container runtime tells which image a container was made from."""
+        for kind in ("initContainers", "containers"):
+            for status in self.body["status"].get(self._field(kind), ()):
+                if status["name"] == container:
+                    status["imageID"] = f"docker.io/library/wine@{digest}"
+        return self
+
     def all_end_well(self, **messages: str) -> Self:
         """Every container ends with code 0."""
         for container in self.containers:

@@ -26,6 +26,10 @@ class Settings(BaseSettings):
         default=300, ge=1, description="Time between two checks of a component that is Ready."
     )
     retry_interval_seconds: float = Field(default=5, ge=1, description="Time between two checks of one that is not.")
+    insecure_registries: str = Field(
+        default="",
+        description="Image registries that speak HTTP only, separated by commas, such as registry.example.com:5000.",
+    )
     workers: int = Field(
         default=16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time."
     )
@@ -36,4 +40,13 @@ class Settings(BaseSettings):
     @property
     def namespace_list(self) -> tuple[str, ...]:
         """The namespaces to serve; empty for all."""
-        return tuple(name.strip() for name in self.namespaces.split(",") if name.strip())
+        return _items(self.namespaces)
+
+    @property
+    def insecure_registry_list(self) -> tuple[str, ...]:
+        """The registries that speak HTTP only."""
+        return _items(self.insecure_registries)
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())

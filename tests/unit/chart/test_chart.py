@@ -328,6 +328,7 @@ def test_the_hook_stops_this_operator_and_not_itself(chart: Chart, values: tuple
         "log.level=debug",
         "log.format=xml",
         "checkIntervalSeconds=0",
+        "insecureRegistries={http://registry}",
         "livenessProbe.periodSecond=1",
         "readinessProbe.periodSeconds=0",
         "resources.request.cpu=1",

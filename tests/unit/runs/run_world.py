@@ -8,12 +8,14 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.clients.store import Key
 from cairn.runs.reconciler import RunReconciler
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, LAPTOP_SPEC, RUN, TRANSFER, component_body, run_body, stack_body
 from tests.unit.clock import ManualClock
 from tests.unit.fake_kubernetes import World
+from tests.unit.fake_registries import FakeRegistries
 from tests.unit.fake_stores import FakeStores
 from tests.unit.pods import PodStory
 
@@ -42,9 +44,10 @@ class RunWorld(World):
         self.apply(STACKS, stack_body("one-pod", orchestrator="laptop"))
         self.clock = ManualClock()
         self.stores = FakeStores(self.cluster)
+        self.registries = FakeRegistries()
         self.woken: list[Key] = []
         """Runs that what is done beside reconciles has woken."""
-        self.reconciler = RunReconciler(self.cluster, TRANSFER, self.woken.append, self.clock, self.stores)
+        self.reconciler = self._operator(self.cluster)
 
     def run(self, spec: PipelineRunSpec) -> Key:
         """Apply the run, and have the operator see it."""
@@ -84,7 +87,17 @@ class RunWorld(World):
 
     def restart(self) -> None:
         """Start another operator, which knows nothing but the cluster."""
-        self.reconciler = RunReconciler(self.new_view(), TRANSFER, self.woken.append, self.clock, self.stores)
+        self.reconciler = self._operator(self.new_view())
+
+    def _operator(self, cluster: Cluster) -> RunReconciler:
+        return RunReconciler(
+            cluster,
+            TRANSFER,
+            self.woken.append,
+            clock=self.clock,
+            stores=self.stores,
+            registries=self.registries,
+        )
 
     async def die_before_jobs(self, spec: PipelineRunSpec) -> None:
         """Have a run accepted and its first attempts recorded, and another operator go on with it before it has Jobs."""

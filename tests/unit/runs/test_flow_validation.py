@@ -43,6 +43,12 @@ def test_a_good_run_has_no_problem():
     assert problems(spec) == []
 
 
+def test_a_step_of_finally_may_not_be_cached():
+    assert problems(with_finally(step("tell", cache={}))) == [
+        ("spec.finally[tell].cache", "steps of finally always run; remove it")
+    ]
+
+
 class TestNames:
     def test_finally_may_not_have_a_step_s_name(self):
         (problem,) = problems(with_finally(step("eval")))

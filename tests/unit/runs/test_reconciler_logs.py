@@ -9,7 +9,7 @@ import pytest
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.components.base import StoreUnavailableError
-from cairn.runs.log_keeper import END_WAITS_SECONDS, LOG_NOT_KEPT, MOMENT_SECONDS
+from cairn.runs.keeper import END_WAITS_SECONDS, LOG_NOT_KEPT, MOMENT_SECONDS
 from tests.unit.builders import RUN, component_body, run_spec, stack_body, step
 from tests.unit.runs.run_world import PRODUCTION, WRITE_STATUS, RunWorld
 

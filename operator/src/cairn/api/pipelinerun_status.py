@@ -16,7 +16,7 @@ from cairn.api.for_each import MOST_INSTANCES
 from cairn.api.pipelinerun import MOST_FINALLY, MOST_STEPS
 
 LONGEST_ITEM_TOLD = 63
-StepState = Literal["Pending", "Queued", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cancelled"]
+StepState = Literal["Pending", "Queued", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cached", "Cancelled"]
 
 
 class ArtifactStatus(Model):
@@ -59,6 +59,14 @@ class AttemptStatus(Model):
     )
 
 
+class CachedFrom(Model):
+    """Where the outputs of a step come from that was left out."""
+
+    run: str = Field(description="Name of the run in which it ran.", max_length=253)
+    step: str = Field(description="Name of the step, or of the instance of it.", max_length=63)
+    completion_time: Timestamp = Field(description="When it ended.")
+
+
 class StepStatus(Model):
     """What became of one step."""
 
@@ -71,7 +79,8 @@ class StepStatus(Model):
     state: StepState = Field(
         description="Pending (waits for others), Queued (its pod is made but has not started), Running, Retrying "
         "(waits for its next attempt), Succeeded, Failed, Skipped (its `when` is false, a step that it needs did not "
-        "succeed, or the failure policy starts nothing more), or Cancelled (the run was cancelled or timed out, or its failure "
+        "succeed, or the failure policy starts nothing more), Cached (the same step has succeeded before, and its outputs are "
+        "used), or Cancelled (the run was cancelled or timed out, or its failure "
         "policy stopped the step)."
     )
     attempts: int = Field(default=0, description="How many attempts were made of it.", ge=0)
@@ -94,6 +103,20 @@ class StepStatus(Model):
     completion_time: Timestamp | None = Field(default=None, description="When it ended, its outputs kept.")
     job_name: str | None = Field(default=None, description="Job of the latest attempt.", max_length=253)
     pod_name: str | None = Field(default=None, description="Pod of the latest attempt.", max_length=253)
+    cached_from: CachedFrom | None = Field(
+        default=None, description="Where the outputs of a step that is Cached come from."
+    )
+    cache_key: str | None = Field(
+        default=None,
+        description="Digest of all that the step's outputs depend on, where it may be cached; the same steps have the same.",
+        max_length=80,
+    )
+    image_digest: str | None = Field(
+        default=None, description="Digest of its image, where it may be cached.", max_length=80
+    )
+    cache_message: str | None = Field(
+        default=None, description="Why it was not looked for in the cache, or not kept there.", max_length=512
+    )
     log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
     log_uri: str | None = Field(
         default=None,
@@ -152,6 +175,7 @@ class StepCounts(Model):
     succeeded: int = Field(default=0, description="Succeeded.", ge=0)
     failed: int = Field(default=0, description="Failed.", ge=0)
     skipped: int = Field(default=0, description="Skipped.", ge=0)
+    cached: int = Field(default=0, description="Cached.", ge=0)
     cancelled: int = Field(default=0, description="Cancelled.", ge=0)
 
 

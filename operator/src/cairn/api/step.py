@@ -191,6 +191,22 @@ class Retry(Model):
     )
 
 
+class Cache(Model):
+    """Whether a step is left out where the same one has succeeded before."""
+
+    enabled: bool = Field(
+        default=True, description="false: the step runs, and what comes of it is not kept for others."
+    )
+    expires_after_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = Field(
+        default=None, description="How old what is used in its place may be, in seconds. Left out: of any age."
+    )
+    salt: Annotated[str, Field(max_length=256)] = Field(
+        default="",
+        description="Any text; only steps with the same one are used. Change it where something has changed that Cairn does not "
+        "see, such as a table that the step reads.",
+    )
+
+
 class Step(Model):
     """One container of the pipeline."""
 
@@ -250,6 +266,12 @@ class Step(Model):
     retry: Retry | None = Field(
         default=None,
         description="When another attempt is made of it. Left out: not when it fails, up to 10 times when it is disrupted.",
+    )
+    cache: Cache | None = Field(
+        default=None,
+        description="Leaves the step out (`Cached`) where the same one has succeeded before, in any run of the namespace: the same "
+        "image, by its digest, command, args, script, env, parameters, item, inputs, by their digests, and outputs. `{}` is "
+        "enough. Left out: the step always runs.",
     )
     timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None,

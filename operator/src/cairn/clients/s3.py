@@ -167,6 +167,21 @@ class Bucket:
         with _translated("GetObject"):
             return cast(bytes, answer["Body"].read(limit))
 
+    def entity_tag(self, key: str) -> str:
+        """Return the tag of an object, which any change of it changes."""
+        return str(self._call("HeadObject", Key=key).get("ETag", ""))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the objects whose keys begin with a prefix, with their sizes in bytes."""
+        further: dict[str, str] = {}
+        while True:
+            answer = self._call("ListObjectsV2", Prefix=prefix, **further)
+            for item in answer.get("Contents", ()):
+                yield str(item["Key"]), int(item["Size"])
+            if not answer.get("IsTruncated"):
+                return
+            further = {"ContinuationToken": str(answer["NextContinuationToken"])}
+
     def list_keys(self, prefix: str) -> None:
         """Ask which keys begin with a prefix, one of them at most."""
         self._call("ListObjectsV2", Prefix=prefix, MaxKeys=1)

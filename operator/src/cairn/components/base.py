@@ -141,6 +141,18 @@ class StoreClient(ABC):
         """Keep content under a key, in place of what is there."""
 
     @abstractmethod
+    async def get(self, key: str, limit: int) -> bytes | None:
+        """Return what is kept under a key, the first `limit` bytes of it; None where nothing is."""
+
+    @abstractmethod
+    async def entity_tag(self, key: str) -> str | None:
+        """Return the store's tag of what is kept under a key, which any change of it changes; None where nothing is."""
+
+    @abstractmethod
+    async def sizes_below(self, key: str) -> Mapping[str, int]:
+        """Return the sizes, in bytes, of what is kept below a key, by the rest of its key."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
 

@@ -12,6 +12,7 @@ from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.depth import bounded
 from cairn.clients.informer import Informer
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, SECRETS, STACK_COMPONENTS, STACKS, Resource
+from cairn.clients.registry import Registries
 from cairn.clients.store import Key, ObjectStore, key_of
 from cairn.components.reconciler import ComponentReconciler
 from cairn.components.usage import components_of
@@ -59,7 +60,9 @@ class Operator:
         )
         self.components = self._queue(STACK_COMPONENTS, self._component_reconciler.reconcile, self.cluster.components)
         self.stacks = self._queue(STACKS, StackReconciler(self.cluster).reconcile, self.cluster.stacks)
-        self._run_reconciler = RunReconciler(self.cluster, transfer, self._wake_run)
+        self._run_reconciler = RunReconciler(
+            self.cluster, transfer, self._wake_run, registries=Registries(settings.insecure_registry_list)
+        )
         self.runs = self._queue(PIPELINE_RUNS, self._run_reconciler.reconcile, self.cluster.runs)
         self.informers = [
             informer for namespace in settings.namespace_list or (None,) for informer in self._informers(namespace)

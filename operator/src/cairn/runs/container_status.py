@@ -45,6 +45,12 @@ def name_of(container: JsonObject | None) -> str:
     return (container or {}).get("name", "")
 
 
+def image_digest_of(container: JsonObject | None) -> str | None:
+    """Return the digest of a container's image, or None where its ID is not that of a manifest."""
+    _, _, digest = (container or {}).get("imageID", "").partition("@")
+    return digest or None
+
+
 def stuck(container: JsonObject | None) -> tuple[str, str] | None:
     """Return why a container does not start, such as for its image, or None."""
     waiting = (container or {}).get("state", {}).get("waiting")

@@ -9,6 +9,7 @@ from cairn.api.for_each import MOST_INSTANCES
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.step import Step
 from cairn.runs.allowance import MOST_ARTIFACTS, artifacts_kept
+from cairn.runs.cache_record import may_be_cached
 from cairn.runs.graph import StepGraph, items_source, results_of
 from cairn.runs.instances import Items
 from cairn.runs.items import parse_items
@@ -37,6 +38,13 @@ def names_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
             yield Problem(
                 place_of(spec, step), f"has the name of an instance of {stem}, which has forEach; rename one of them"
             )
+
+
+def cached_at_the_end(spec: PipelineRunSpec) -> Iterator[Problem]:
+    """Yield the steps of `finally` that might be left out."""
+    for step in spec.finally_ or ():
+        if may_be_cached(step):
+            yield Problem(f"{place_of(spec, step)}.cache", "steps of finally always run; remove it")
 
 
 def items_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from cairn.api.pipelinerun_status import ArtifactStatus, StepStatus
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.instances import RunSteps
 from cairn.runs.results import as_json
-from cairn.runs.states import ENDED, SKIPPED_ON_PURPOSE
+from cairn.runs.states import ENDED, SKIPPED_ON_PURPOSE, SUCCEEDED
 
 
 def gathered(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> StepStatus:
@@ -41,7 +41,7 @@ def state_of(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> St
 
 def result_of(steps: RunSteps, name: str, result: str, states: Mapping[str, StepStatus]) -> str | None:
     """Return a result of a step that has succeeded; of one with forEach, a JSON list of those of its instances."""
-    if state_of(steps, name, states).state != "Succeeded":
+    if state_of(steps, name, states).state not in SUCCEEDED:
         return None
     if name in steps.without_items:
         return "[]"
@@ -69,7 +69,7 @@ def artifacts_by_step(
     """
     kept: dict[tuple[str, str], dict[str, ArtifactStatus]] = {}
     for name, state in states.items():
-        if state.state == "Succeeded":
+        if state.state in SUCCEEDED:
             kept |= {(name, artifact.name): {"": artifact} for artifact in state.artifacts or ()}
     for name, instances in steps.instances.items():
         for output in outputs_of(steps.graph.steps[name]):

@@ -14,7 +14,7 @@ from cairn.runs.gathering import as_list, own_result, together
 from cairn.runs.graph import StepGraph, items_source
 from cairn.runs.instances import Items, RunSteps, run_steps
 from cairn.runs.results import NOT_JSON, as_json, is_unicode, json_type
-from cairn.runs.states import ENDED
+from cairn.runs.states import ENDED, SUCCEEDED
 
 NO_ITEMS = "NoItems"
 ITEMS_INVALID = "ItemsInvalid"
@@ -94,13 +94,13 @@ class InstanceMaker:
         producer, result = source.parts[1], source.parts[3]
         if producer not in items:
             state = recorded.get(producer)
-            text = own_result(state, result) if state is not None and state.state == "Succeeded" else None
+            text = own_result(state, result) if state is not None and state.state in SUCCEEDED else None
             return parse_items(source.text, text) if text is not None else None
         states = [recorded.get(f"{producer}-{index}") for index in range(len(items[producer]))]
         known = [state for state in states if state is not None]
-        if len(known) < len(states) or together(producer, known).state != "Succeeded":
+        if len(known) < len(states) or together(producer, known).state not in SUCCEEDED:
             return None
-        return parse_items(source.text, as_list((state for state in known if state.state == "Succeeded"), result))
+        return parse_items(source.text, as_list((state for state in known if state.state in SUCCEEDED), result))
 
 
 def parse_items(source: str, text: str) -> Items | str:

@@ -84,6 +84,11 @@ def log_key(run: RunIdentity, step: str, attempt: int) -> str:
     return f"{run.namespace}/{run.pipeline}/{run.name}/{step}/attempt-{attempt}.log"
 
 
+def cache_key_of_store(namespace: str, digest: str) -> str:
+    """Return the key below the store's prefix under which it is kept what a step wrote; no pipeline's name has a dot."""
+    return f"{namespace}/.cache/{digest.removeprefix('sha256:')}.json"
+
+
 def fetch_container(index: int, count: int) -> str:
     """Return the name of the container that fetches for the step at that place of the pod."""
     return "cairn-fetch" if count == 1 else f"cairn-fetch-{index}"

@@ -83,6 +83,8 @@ class AttemptObservation:
     """Until when the end of its pod, which is being deleted or has ended, is waited for."""
     artifacts: Mapping[str, KeptArtifact] = field(default_factory=dict[str, KeptArtifact])
     results: Mapping[str, str] = field(default_factory=dict[str, str])
+    image_digest: str | None = None
+    """Digest of the image that its container was made from, where the container runtime tells one."""
     wants_log_of: str | None = None
     """Container whose log has to be read before the attempt can be judged: the kubelet has cut its message short."""
 

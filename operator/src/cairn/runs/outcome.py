@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.states import ACTIVE, ENDED
+from cairn.runs.states import ACTIVE, ENDED, SUCCEEDED
 from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, is_suspended, taken_too_long
 
 PENDING = "Pending"
@@ -34,7 +34,7 @@ class Outcome:
         return self.status != "Unknown"
 
 
-KEEPING_LOGS = Outcome("Unknown", "Running", "All steps have ended; their logs are being kept in the artifact store.")
+KEEPING = Outcome("Unknown", "Running", "All steps have ended; their logs are being kept in the artifact store.")
 
 
 def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
@@ -81,7 +81,7 @@ def _completed(steps: Sequence[StepStatus]) -> str:
 
 
 def _unfinished(steps: Sequence[StepStatus]) -> str:
-    return f"{sum(step.state == 'Succeeded' for step in steps)} of {len(steps)} steps had succeeded."
+    return f"{sum(step.state in SUCCEEDED for step in steps)} of {len(steps)} steps had succeeded."
 
 
 def _until_the_end(steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:

@@ -14,6 +14,7 @@ from enum import Enum
 from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, StepStatus
 from cairn.api.time import parse
 from cairn.runs.allowance import results_allowed, within_allowance
+from cairn.runs.cache_record import CacheAnswer, may_be_cached, with_cache_fields
 from cairn.runs.gathering import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
@@ -48,6 +49,8 @@ class Observed:
     """Steps whose attempt could not be created just now."""
     start_time: str | None = None
     """When the run started."""
+    cache: Mapping[str, CacheAnswer] = field(default_factory=dict[str, CacheAnswer])
+    """What the cache has of steps that it was asked for."""
 
 
 class StopMode(Enum):
@@ -79,6 +82,8 @@ class Plan:
     stops: tuple[Stop, ...] = ()
     look_again: datetime | None = None
     """When something is due that no event announces."""
+    lookups: frozenset[str] = frozenset()
+    """Steps that could start, but for that the cache is to be asked for them first: nothing else of the plan is carried out."""
 
 
 def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
@@ -98,22 +103,26 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
         observed = replace(observed, recorded={**observed.recorded, **failed})
         states = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
     launches: tuple[Launch, ...] = ()
+    lookups: frozenset[str] = frozenset()
     whose_time_it_is = _whose_time_it_is(steps, states, halt)
     if scheduler is not None and _starts(steps, scheduler, halt) and whose_time_it_is:
         unmade = _unmade(states, attempts) - observed.refusals.keys()
         live = {attempt.workload for attempt in observed.attempts if attempt.phase in LIVE}
-        launches = tuple(scheduler.launches(Candidates(steps, whose_time_it_is, states, unmade, len(live), now)))
+        candidates = Candidates(steps, whose_time_it_is, states, unmade, len(live), now)
+        lookups = _lookups(candidates, observed.cache)
+        launches = () if lookups else tuple(scheduler.launches(candidates))
         for launch in launches:
             name, number = launch.attempts[0]
             if name not in unmade:
                 states[name] = next_attempt(states[name], number, now)
-    statuses = tuple(_with_item(steps, states[name]) for name in steps.by_name)
+    statuses = tuple(_with_what_stays(steps, states[name], observed, attempts.get(name)) for name in steps.by_name)
     return Plan(
         launches=launches,
         steps=statuses,
         outcome=outcome_of(spec, statuses, halt, held),
         stops=tuple(_stops(states, observed.attempts, halt)),
         look_again=min((moment for moment in _due(steps, states, observed, halt) if moment > now), default=None),
+        lookups=lookups,
     )
 
 
@@ -134,11 +143,26 @@ def _whose_time_it_is(steps: RunSteps, states: Mapping[str, StepStatus], halt: H
     return frozenset(steps.main if halt is None else ())
 
 
-def _with_item(steps: RunSteps, status: StepStatus) -> StepStatus:
+def _lookups(candidates: Candidates, asked: Mapping[str, CacheAnswer]) -> frozenset[str]:
+    """Return the steps that the cache is yet to be asked for: those of which a first attempt could be made."""
+    return frozenset(
+        name
+        for name in candidates.due()
+        if may_be_cached(candidates.steps.by_name[name]) and name not in asked
+        if candidates.states[name].state == "Pending" and candidates.is_ready(name)
+    )
+
+
+def _with_what_stays(
+    steps: RunSteps, status: StepStatus, observed: Observed, attempt: AttemptObservation | None
+) -> StepStatus:
+    """Return the status with what is known of the step itself, whatever becomes of its attempts."""
     step = steps.by_name[status.name]
-    if not isinstance(step, StepInstance) or status.item is not None:
+    if isinstance(step, StepInstance) and status.item is None:
+        status = status.model_copy(update={"item": step.item[:LONGEST_ITEM_TOLD]})
+    if not may_be_cached(step):
         return status
-    return status.model_copy(update={"item": step.item[:LONGEST_ITEM_TOLD]})
+    return with_cache_fields(step, status, observed.recorded.get(status.name), observed.cache.get(status.name), attempt)
 
 
 def _unmade(states: Mapping[str, StepStatus], attempts: Mapping[str, AttemptObservation]) -> frozenset[str]:
@@ -205,6 +229,7 @@ def _advance_all(
                 states[name] = recorded
                 continue
         may_settle = recorded.state == "Pending" and own_halt is None and name not in attempts
+        answer = observed.cache.get(name)
         situation = Situation(
             now=now,
             halt=own_halt,
@@ -212,6 +237,7 @@ def _advance_all(
             attempt=attempts.get(name),
             refusal=observed.refusals.get(name),
             settled=settled_without_attempt(steps, name, states) if may_settle else None,
+            cached=answer.record if answer is not None and starts else None,
         )
         states[name] = advance(steps.by_name[name], recorded, situation)
     return states

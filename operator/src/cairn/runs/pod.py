@@ -184,7 +184,7 @@ def _chain(
             "artifacts": [item for source in fetched for item in _fetch_items(context, step, source)],
         }
         yield _transfer(context, naming.fetch_container(index, count), "fetch", wanted, template)
-    yield _step_container(context, attempt, template, attempts=attempts[: index + 1], plain=plain)
+    yield step_container(context, attempt, template, attempts=attempts[: index + 1], plain=plain)
     if publishes:
         items = [
             {
@@ -201,9 +201,10 @@ def _chain(
         yield _transfer(context, naming.publish_container(index, count), "publish", plan, template)
 
 
-def _step_container(
+def step_container(
     context: PodContext, attempt: Attempt, template: PodTemplate, *, attempts: Sequence[Attempt], plain: bool
 ) -> JsonObject:
+    """Return the step's own container, behind those of the attempts before it in the pod; `plain` where it is alone there."""
     step = attempt.step
     values = context.values.of_item(item_of(step))
     if step.script is not None:

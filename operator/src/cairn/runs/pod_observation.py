@@ -13,6 +13,7 @@ from cairn.api.step import Step
 from cairn.api.time import parse
 from cairn.runs import naming
 from cairn.runs.container_status import (
+    image_digest_of,
     name_of,
     published_uris,
     report_of,
@@ -119,6 +120,7 @@ class _View:
             on_node=bool(self.pod["spec"].get("nodeName")),
             being_stopped=self.being_deleted or self.is_told_to_stop,
             awaited_until=awaited_until(self.pod, self.seen_ended),
+            image_digest=image_digest_of(self.own),
             **fields,
         )
 

@@ -15,6 +15,7 @@ from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS
+from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
 from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
@@ -25,9 +26,9 @@ from cairn.runs.gathering import artifacts_by_step, results_by_step
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
-from cairn.runs.log_keeper import END_WAITS_SECONDS, MOMENT_SECONDS, LogKeeper, Wake
+from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper, Wake
 from cairn.runs.logs import with_logs
-from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING_LOGS, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
+from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
 from cairn.runs.problem import Problem
@@ -37,6 +38,7 @@ from cairn.runs.rerun import is_itself, problem_of, taken_over
 from cairn.runs.scheduling import OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
+from cairn.runs.step_cache import StepCache
 from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
 from cairn.runs.validation import problems_of
@@ -74,8 +76,10 @@ class RunReconciler:
         cluster: Cluster,
         transfer: TransferImage,
         wake: Wake,
+        *,
         clock: Clock | None = None,
         stores: OpenStores | None = None,
+        registries: Registries | None = None,
     ) -> None:
         """Make a reconciler; `wake` is for what is done of a run beside its reconciles."""
         self._cluster = cluster
@@ -87,7 +91,8 @@ class RunReconciler:
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
         self._stores = stores or OpenStores(cluster)
-        self._logs = LogKeeper(cluster, self._stores, self._clock, wake)
+        self._cache = StepCache(cluster, self._stores, registries or Registries(), self._clock)
+        self._keeper = Keeper(cluster, self._stores, self._clock, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
         self._held: dict[Key, _Hold] = {}
@@ -126,7 +131,7 @@ class RunReconciler:
 
     def stop(self) -> None:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
-        self._logs.stop()
+        self._keeper.stop()
         self._stores.close()
 
     async def _start(
@@ -180,25 +185,24 @@ class RunReconciler:
         stack = choice.stack
         maker = self._maker(body, spec)
         steps = maker.steps({step.name: step for step in status.steps})
-        scheduler = _scheduler(steps, stack, body) if stack else None
-        observed = await self._attempts.observe(body, steps.by_name, status)
+        observed = await self._observe(body, steps, status)
         hold = self._hold_of(key_of(body))
         if hold is not None:
             observed = with_changes(observed, refusals=hold.refusals)
-        steps, planned = self._plan(maker, steps, observed, scheduler, choice.message)
+        steps, planned = await self._plan(body, maker, observed, choice)
         if stack is not None:
-            kept = self._logs.keep(body, identity(body), planned.steps, stack.artifact_store)
+            kept = self._keeper.keep(body, identity(body), planned.steps, stack.artifact_store)
             planned = with_changes(planned, steps=with_logs(planned.steps, kept))
         end_has_waited = self._end_has_waited(body, planned)
         if end_has_waited is not None and end_has_waited < MOMENT_SECONDS:
             return MOMENT_SECONDS - end_has_waited
         if end_has_waited is not None:
-            planned = with_changes(planned, outcome=KEEPING_LOGS)
+            planned = with_changes(planned, outcome=KEEPING)
         written = await self._record(body, status, planned, stack)
         if written is None:
             return None
         if planned.outcome.finished:
-            await self._logs.tell_of_lost(body)
+            await self._keeper.tell_of_lost(body)
         if planned.launches and stack is not None:
             context = _context(body, steps, planned.steps, stack, self._transfer)
             refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
@@ -206,36 +210,47 @@ class RunReconciler:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = _Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
-                observed = await self._attempts.observe(written, steps.by_name, newer)
+                observed = await self._observe(written, steps, newer)
                 observed = with_changes(observed, refusals=refusals)
-                steps, planned = self._plan(maker, steps, observed, scheduler, choice.message)
+                steps, planned = await self._plan(body, maker, observed, choice)
                 await self._record(written, newer, planned, stack)
         await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
-        again = self._logs.seconds_until_again(body)
+        again = self._keeper.seconds_until_again(body)
         if end_has_waited is not None:
             again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
         return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))
+
+    async def _observe(self, body: JsonObject, steps: RunSteps, status: PipelineRunStatus) -> Observed:
+        observed = await self._attempts.observe(body, steps.by_name, status)
+        return with_changes(observed, cache=self._cache.answers(body))
 
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
         """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""
         if not planned.outcome.finished or planned.stops:
             return None
-        seconds = self._logs.end_has_waited(body)
+        seconds = self._keeper.end_has_waited(body)
         return seconds if seconds is not None and seconds < END_WAITS_SECONDS else None
 
-    def _plan(
-        self, maker: InstanceMaker, steps: RunSteps, observed: Observed, scheduler: Scheduler | None, held: str
+    async def _plan(
+        self, body: JsonObject, maker: InstanceMaker, observed: Observed, choice: Choice
     ) -> tuple[RunSteps, Plan]:
-        """Plan, again where that makes the items of a step known."""
+        """Plan, again where that makes the items of a step known, or the cache is to be asked first."""
+        stack, steps = choice.stack, maker.steps(observed.recorded)
+        scheduler = _scheduler(steps, stack, body) if stack else None
         while True:
-            planned = plan(steps, observed, scheduler, self._clock.now(), held)
+            planned = plan(steps, observed, scheduler, self._clock.now(), choice.message)
             recorded = {step.name: step for step in planned.steps}
-            if (more := maker.steps(recorded)) is steps:
+            if (more := maker.steps(recorded)) is not steps:
+                steps, observed = more, with_changes(observed, recorded=recorded)
+            elif planned.lookups and stack is not None:
+                context = _context(body, steps, planned.steps, stack, self._transfer)
+                await self._cache.look_up(body, context, [steps.by_name[name] for name in sorted(planned.lookups)])
+                observed = with_changes(observed, cache=self._cache.answers(body))
+            else:
                 return steps, planned
-            steps, observed = more, with_changes(observed, recorded=recorded)
 
     def _maker(self, body: JsonObject, spec: PipelineRunSpec) -> InstanceMaker:
         """Return what makes the steps of a run."""
@@ -272,7 +287,8 @@ class RunReconciler:
 
     def _forget(self, key: Key) -> None:
         self._attempts.forget(key)
-        self._logs.forget(key)
+        self._cache.forget(key)
+        self._keeper.forget(key)
         self._makers.pop(key, None)
         self._held.pop(key, None)
 

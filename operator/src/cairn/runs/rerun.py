@@ -12,7 +12,7 @@ from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps, item_of
 from cairn.runs.items import NO_ITEMS, InstanceMaker
 from cairn.runs.problem import Problem
-from cairn.runs.states import SKIPPED_ON_PURPOSE
+from cairn.runs.states import SKIPPED_ON_PURPOSE, SUCCEEDED
 
 FROM_FAILED = "Failed"
 TAKEN_OVER = "TakenOver"
@@ -25,6 +25,7 @@ HOW_IT_RUNS = frozenset(
         "pod_template",
         "step_operator_ref",
         "depends_on",
+        "cache",
     }
 )
 """Fields of a step that what comes of it does not depend on."""
@@ -65,7 +66,7 @@ def taken_over(maker: InstanceMaker, earlier: InstanceMaker, status: PipelineRun
             name: _taken_over(ended[name], spec.rerun_of.name)
             for name in steps.main
             if name not in taken and name in ended and steps.written(name) not in run_again
-            if ended[name].state == "Succeeded" and item_of(steps.by_name[name]) == item_of(before.by_name[name])
+            if ended[name].state in SUCCEEDED and item_of(steps.by_name[name]) == item_of(before.by_name[name])
             if _needs_nothing_that_runs(steps, name, taken, ended)
         }
         if not new:

@@ -12,6 +12,7 @@ from typing import Protocol
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.time import parse
+from cairn.runs.cache_record import may_be_cached
 from cairn.runs.gathering import state_of
 from cairn.runs.graph import results_of, results_used_by
 from cairn.runs.instances import RunSteps
@@ -139,10 +140,10 @@ class OnePodForAll:
         """Return the steps that must have succeeded before this one's pod is made.
 
         Those whose results it uses; those that have results at all, since only the operator sees whether they are valid; and
-        all that it needs where `when` is yet to be evaluated.
+        all that it needs where `when` is yet to be evaluated, or the cache to be asked.
         """
         step = steps.by_name[name]
-        if step.when is not None:
+        if step.when is not None or may_be_cached(step):
             return steps.needs(name)
         with_results = {other for other in steps.needs(name) if results_of(steps.graph.steps[other])}
         return results_used_by(step) | with_results

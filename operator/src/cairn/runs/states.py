@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from cairn.api.pipelinerun_status import StepStatus
 
-ENDED = frozenset({"Succeeded", "Failed", "Skipped", "Cancelled"})
+SUCCEEDED = frozenset({"Succeeded", "Cached"})
+"""The step's outputs are there."""
+ENDED = SUCCEEDED | {"Failed", "Skipped", "Cancelled"}
 ACTIVE = frozenset({"Queued", "Running"})
-NOT_SUCCEEDED = ENDED - {"Succeeded"}
+NOT_SUCCEEDED = ENDED - SUCCEEDED
 
 WHEN_FALSE = "WhenFalse"
 DEPENDENCY_SKIPPED = "DependencySkipped"
@@ -18,4 +20,4 @@ def lets_pass(needed: StepStatus, *, used: bool) -> bool:
     """Return whether a step may start as far as one is concerned that it needs; `used` where it uses its outputs."""
     if needed.state == "Skipped":
         return needed.reason in SKIPPED_ON_PURPOSE and not used
-    return needed.state == "Succeeded"
+    return needed.state in SUCCEEDED

@@ -9,6 +9,7 @@ from cairn.api.conditions import Condition, set_condition
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import AttemptStatus, PipelineRunStatus, StepCounts, StepStatus
 from cairn.api.time import seconds_between
+from cairn.runs import states
 from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Plan
 from cairn.stacks.resolution import UsableStack
@@ -121,7 +122,7 @@ def _conditions(old: Sequence[Condition], outcome: Outcome, generation: int, now
 
 
 def _summary(steps: Sequence[StepStatus]) -> str:
-    return f"{sum(step.state == 'Succeeded' for step in steps)}/{len(steps)}"
+    return f"{sum(step.state in states.SUCCEEDED for step in steps)}/{len(steps)}"
 
 
 def _counts(steps: Sequence[StepStatus]) -> StepCounts:

@@ -1,8 +1,8 @@
 """What becomes of one step. Pure.
 
 A step's life: Pending; then, for each attempt, Queued and Running; after one that did not succeed, Retrying or Failed; else
-Succeeded. Skipped when its `when` is false, a step that it needs did not succeed, or nothing new starts; Cancelled when it was
-stopped.
+Succeeded. Skipped when its `when` is false, a step that it needs did not succeed, or nothing new starts; Cached when what the
+same step has written before is used; Cancelled when it was stopped.
 What the status records as ended never changes again, and what it records of an attempt was recorded before it was acted upon.
 """
 
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from cairn.api.pipelinerun_status import ArtifactStatus, ResultStatus, StepState, StepStatus
 from cairn.api.step import Step
 from cairn.api.time import RESOLUTION, parse, timestamp
+from cairn.runs.cache_record import CacheRecord
 from cairn.runs.observation import JOB_DELETED, POD_DELETED, AttemptObservation, Fault, Phase
 from cairn.runs.readiness import Settled
 from cairn.runs.retry import after_end, next_attempt, without_latest_attempt
@@ -55,6 +56,8 @@ class Situation:
     """Why that could not be created just now."""
     settled: Settled | None
     """How it ends if no attempt of it was made."""
+    cached: CacheRecord | None = None
+    """What can be used in its place."""
 
 
 def advance(step: Step, recorded: StepStatus, situation: Situation) -> StepStatus:
@@ -183,9 +186,27 @@ def _waiting(recorded: StepStatus, situation: Situation) -> StepStatus:
     if situation.halt is not None:
         return _not_started(recorded, situation.halt)
     settled = situation.settled
-    if settled is None or recorded.state != "Pending":
+    if recorded.state != "Pending":
         return recorded
-    return _changed(recorded, state=settled.state, reason=settled.reason, message=settled.message)
+    if settled is not None:
+        return _changed(recorded, state=settled.state, reason=settled.reason, message=settled.message)
+    if situation.cached is not None:
+        return _cached(recorded, situation.cached)
+    return recorded
+
+
+def _cached(recorded: StepStatus, record: CacheRecord) -> StepStatus:
+    """Return the status of a step that is left out, with the outputs that are used in its place."""
+    return StepStatus(
+        name=recorded.name,
+        item=recorded.item,
+        state="Cached",
+        reason="Cached",
+        message=f"It ran as step {record.from_.step} of run {record.from_.run}.",
+        cached_from=record.from_,
+        artifacts=record.artifacts or None,
+        results=record.results or None,
+    )
 
 
 def _not_started(recorded: StepStatus, halt: Halt) -> StepStatus:

@@ -8,7 +8,7 @@ from posixpath import dirname
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.step import Step
-from cairn.runs.flow_validation import expressions, items_of_steps, names_of_steps, place_of
+from cairn.runs.flow_validation import cached_at_the_end, expressions, items_of_steps, names_of_steps, place_of
 from cairn.runs.graph import (
     StepCycleError,
     StepGraph,
@@ -39,6 +39,7 @@ def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...
         *_shared_environment(spec, stack),
         *_volumes(spec.pod_template, "spec.podTemplate"),
         *names_of_steps(spec),
+        *cached_at_the_end(spec),
         *_steps(spec, stack),
         *items_of_steps(spec),
         *_cycle(spec.steps, "spec.steps"),

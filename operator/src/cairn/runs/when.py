@@ -21,6 +21,7 @@ from cairn.api.step import Step
 from cairn.runs.gathering import result_of, state_of
 from cairn.runs.graph import StepGraph, results_of
 from cairn.runs.instances import RunSteps, StepInstance, written_name
+from cairn.runs.states import SUCCEEDED
 from cairn.runs.stopping import run_state
 
 Kind = Literal["string", "int", "list"]
@@ -123,7 +124,8 @@ def _values(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> It
     for before in steps.graph.before(written_name(step)):
         if identifier(before) not in (step.when or ""):
             continue
-        yield _state(before), state_of(steps, before, states).state
+        state = state_of(steps, before, states).state
+        yield _state(before), "Succeeded" if state in SUCCEEDED else state
         for result in results_of(steps.graph.steps[before]):
             value = result_of(steps, before, result, states)
             if value is not None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from http import HTTPStatus
+from typing import TypeVar
 
-from cairn.clients.s3 import READ_SECONDS, Bucket, S3Error, UnreachableError, in_thread
+from cairn.clients.s3 import READ_SECONDS, Bucket, RefusedError, S3Error, UnreachableError, in_thread
 from cairn.components.artifact_store.s3.probe import join_key
 from cairn.components.base import StoreClient, StoreUnavailableError
 
-PUT_SECONDS = 6 * READ_SECONDS
+LONGEST_SECONDS = 6 * READ_SECONDS
 """How long one object may take: many megabytes, over a slow line."""
 
+NO_BUCKET = "NoSuchBucket"
+
+Result = TypeVar("Result")
 Unavailable = Callable[[S3Error, str | None], StoreUnavailableError]
 """Returns what an error at an endpoint means, with what to do."""
 
@@ -31,15 +36,45 @@ class S3Client(StoreClient):
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:
         """Keep content under a key, in place of what is there."""
-        place = join_key(self._prefix, key)
+        await self._ask(lambda: self._bucket.put(self._place(key), content, content_type))
+
+    async def get(self, key: str, limit: int) -> bytes | None:
+        """Return what is kept under a key, the first `limit` bytes of it; None where nothing is."""
+        return await self._ask(lambda: _unless_missing(lambda: self._bucket.get(self._place(key), limit)))
+
+    async def entity_tag(self, key: str) -> str | None:
+        """Return the tag of the object under a key; None where there is none."""
+        return await self._ask(lambda: _unless_missing(lambda: self._bucket.entity_tag(self._place(key))))
+
+    async def sizes_below(self, key: str) -> Mapping[str, int]:
+        """Return the sizes, in bytes, of the objects below a key, by the rest of their keys."""
+        prefix = f"{self._place(key)}/"
+        sizes = await self._ask(lambda: dict(self._bucket.sizes(prefix)))
+        return {found.removeprefix(prefix): size for found, size in sizes.items()}
+
+    async def _ask(self, work: Callable[[], Result]) -> Result:
         try:
-            await in_thread(lambda: self._bucket.put(place, content, content_type), seconds=PUT_SECONDS)
+            return await in_thread(work, seconds=LONGEST_SECONDS)
         except TimeoutError as error:
-            slow = UnreachableError("PutObject", f"takes longer than {PUT_SECONDS} s", "look for what slows it down")
+            operation = self._bucket.operation
+            slow = UnreachableError(operation, f"takes longer than {LONGEST_SECONDS} s", "look for what slows it down")
             raise self._unavailable(slow, self._bucket.endpoint) from error
         except S3Error as error:
             raise self._unavailable(error, self._bucket.endpoint) from error
 
+    def _place(self, key: str) -> str:
+        return join_key(self._prefix, key)
+
     def close(self) -> None:
         """Close the connections."""
         self._resources.close()
+
+
+def _unless_missing(work: Callable[[], Result]) -> Result | None:
+    """Return what a request answers; None where there is no such object."""
+    try:
+        return work()
+    except RefusedError as error:
+        if error.status == HTTPStatus.NOT_FOUND and error.code != NO_BUCKET:
+            return None
+        raise

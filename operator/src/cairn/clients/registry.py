@@ -1,0 +1,156 @@
+"""The digest that an image registry has for a tag, asked without pulling anything.
+
+The protocol is the OCI distribution specification's (https://github.com/opencontainers/distribution-spec/blob/main/spec.md), with
+tokens as registries give them (https://distribution.github.io/distribution/spec/auth/token/).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+
+ANSWER_SECONDS = 5
+DOCKER_HUB = "docker.io"
+DOCKER_HUB_HOST = "registry-1.docker.io"
+DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+"""Under which Docker keeps the credentials of Docker Hub."""
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+
+
+class RegistryError(Exception):
+    """A registry did not tell the digest; the message says why, as a part of a sentence."""
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """An image's name taken apart (https://pkg.go.dev/github.com/distribution/reference)."""
+
+    registry: str
+    repository: str
+    tag: str
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, image: str) -> ImageReference:
+        """Take a name apart; what is left out is Docker Hub, `library/` and `latest`."""
+        name, _, digest = image.partition("@")
+        first, slash, rest = name.partition("/")
+        named = slash and ("." in first or ":" in first or first == "localhost")
+        registry, path = (first, rest) if named else (DOCKER_HUB, name)
+        repository, _, tag = path.partition(":")
+        if registry == DOCKER_HUB and "/" not in repository:
+            repository = f"library/{repository}"
+        return cls(registry, repository, tag or "latest", digest or None)
+
+    @property
+    def host(self) -> str:
+        """Where the registry answers."""
+        return DOCKER_HUB_HOST if self.registry == DOCKER_HUB else self.registry
+
+
+def credentials_for(registry: str, configurations: Collection[Mapping[str, object]]) -> str | None:
+    """Return the credentials of a registry in Docker configurations, as pull Secrets hold them: an `Authorization`."""
+    wanted = {registry, f"https://{registry}", f"https://{registry}/v2/", f"https://{registry}/v1/"}
+    if registry == DOCKER_HUB:
+        wanted.add(DOCKER_HUB_KEY)
+    for configuration in configurations:
+        entries = configuration.get("auths")
+        if not isinstance(entries, Mapping):
+            continue
+        for name in sorted(wanted & set(entries)):
+            found = _basic(entries[name])
+            if found is not None:
+                return found
+    return None
+
+
+class Registries:
+    """Asks registries; `insecure` names those that speak HTTP only."""
+
+    def __init__(self, insecure: Collection[str] = ()) -> None:
+        self._insecure = frozenset(insecure)
+
+    async def digest_of(self, image: ImageReference, credentials: str | None) -> str:
+        """Return the digest of an image's tag; raises RegistryError."""
+        scheme = "http" if image.registry in self._insecure else "https"
+        url = f"{scheme}://{image.host}/v2/{image.repository}/manifests/{image.tag}"
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+                return await _digest(session, url, credentials)
+        except TimeoutError as error:
+            raise RegistryError(f"does not answer within {ANSWER_SECONDS} s") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise RegistryError(f"cannot be reached ({type(error).__name__})") from error
+
+
+async def _digest(session: aiohttp.ClientSession, url: str, credentials: str | None) -> str:
+    headers = {"Accept": MANIFESTS}
+    async with session.head(url, headers=headers) as answer:
+        status, challenge, digest = answer.status, answer.headers.get("WWW-Authenticate", ""), _told(answer)
+    if status == HTTPStatus.UNAUTHORIZED:
+        authorization = await _authorization(session, challenge, credentials)
+        async with session.head(url, headers={**headers, "Authorization": authorization}) as answer:
+            status, digest = answer.status, _told(answer)
+    if status == HTTPStatus.NOT_FOUND:
+        raise RegistryError("has no such image")
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise RegistryError("does not let it be read: name a Secret in podTemplate.imagePullSecrets")
+    if status != HTTPStatus.OK or digest is None:
+        raise RegistryError(f"answers {status} and no digest")
+    return digest
+
+
+def _told(answer: aiohttp.ClientResponse) -> str | None:
+    digest = answer.headers.get("Docker-Content-Digest", "")
+    return digest if DIGEST.fullmatch(digest) else None
+
+
+async def _authorization(session: aiohttp.ClientSession, challenge: str, credentials: str | None) -> str:
+    """Return what answers a registry's challenge; raises RegistryError."""
+    method, _, rest = challenge.partition(" ")
+    if method.lower() == "basic" and credentials is not None:
+        return credentials
+    parameters = dict(_PARAMETER.findall(rest))
+    realm = parameters.pop("realm", None)
+    if method.lower() != "bearer" or realm is None:
+        raise RegistryError("does not let it be read: name a Secret in podTemplate.imagePullSecrets")
+    asked = {name: value for name, value in parameters.items() if name in {"service", "scope"}}
+    headers = {"Authorization": credentials} if credentials is not None else {}
+    async with session.get(realm, params=asked, headers=headers) as answer:
+        if answer.status != HTTPStatus.OK:
+            raise RegistryError(f"gives no token ({answer.status}): correct the Secret in podTemplate.imagePullSecrets")
+        given = await answer.json(content_type=None)
+    token = given.get("token") or given.get("access_token") if isinstance(given, dict) else None
+    if not isinstance(token, str):
+        raise RegistryError("gives no token")
+    return f"Bearer {token}"
+
+
+def _basic(entry: object) -> str | None:
+    if not isinstance(entry, Mapping):
+        return None
+    username, password, encoded = entry.get("username"), entry.get("password"), entry.get("auth")
+    if isinstance(username, str) and isinstance(password, str) and username:
+        return aiohttp.encode_basic_auth(username, password)
+    if isinstance(encoded, str):
+        try:
+            username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        return aiohttp.encode_basic_auth(username, password) if colon else None
+    return None

@@ -1,0 +1,107 @@
+"""What is kept in the artifact store of a step that may be cached. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from cairn.api.base import Model
+from cairn.api.pipelinerun_status import ArtifactStatus, CachedFrom, ResultStatus, StepStatus
+from cairn.api.step import Step
+from cairn.api.time import parse
+from cairn.runs.observation import AttemptObservation
+from cairn.runs.states import ENDED
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class CacheAnswer:
+    """What is known of a step that may be cached, before it starts."""
+
+    key: str | None = None
+    image_digest: str | None = None
+    message: str | None = None
+    """Why it was not looked for, where it was not."""
+    record: CacheRecord | None = None
+    """What can be used in its place."""
+
+
+class CacheRecord(Model):
+    """What a step has written, and when: an object in JSON, under the step's key."""
+
+    version: int = VERSION
+    from_: Annotated[CachedFrom, Field(alias="from")]
+    artifacts: tuple[ArtifactStatus, ...] = ()
+    entity_tags: Mapping[str, str] = Field(default_factory=dict[str, str])
+    """By artifact: the store's own tag of the object that holds it, or a directory's manifest, which any change of it changes."""
+    results: tuple[ResultStatus, ...] = ()
+
+
+def may_be_cached(step: Step) -> bool:
+    """Return whether the author of a step lets it be left out."""
+    return step.cache is not None and step.cache.enabled
+
+
+def with_cache_fields(
+    step: Step,
+    status: StepStatus,
+    recorded: StepStatus | None,
+    answer: CacheAnswer | None,
+    attempt: AttemptObservation | None,
+) -> StepStatus:
+    """Return the status with what the cache has to do with the step: what the answer said of it, or what is recorded."""
+    if answer is not None:
+        key, digest, message = answer.key, answer.image_digest, answer.message
+    elif recorded is not None:
+        key, digest, message = recorded.cache_key, recorded.image_digest, recorded.cache_message
+    else:
+        return status
+    if recorded is not None and recorded.state in ENDED:
+        return status
+    ran = attempt.image_digest if attempt is not None and status.state == "Succeeded" else None
+    if status.state == "Succeeded" and key is not None and "@" not in step.image and ran != digest:
+        message = (
+            f"It was not kept in the cache: its image is {digest} in the registry, but its node has {ran or 'another'}."
+        )
+        key = None
+    return status.model_copy(update={"cache_key": key, "image_digest": digest, "cache_message": message})
+
+
+def record_of(run: str, step: StepStatus, entity_tags: Mapping[str, str]) -> CacheRecord:
+    """Return what is kept of a step that has succeeded."""
+    return CacheRecord.model_validate(
+        {
+            "from": CachedFrom(run=run, step=step.name, completion_time=step.completion_time or ""),
+            "artifacts": step.artifacts or (),
+            "entity_tags": entity_tags,
+            "results": step.results or (),
+        }
+    )
+
+
+def parsed(content: bytes) -> CacheRecord | None:
+    """Return the record that an object holds; None where it is no such record, or another version's."""
+    try:
+        record = CacheRecord.model_validate_json(content)
+    except ValidationError:
+        return None
+    return record if record.version == VERSION else None
+
+
+def has_expired(record: CacheRecord, step: Step, now: datetime) -> bool:
+    """Return whether a record is older than the step wants."""
+    seconds = step.cache.expires_after_seconds if step.cache is not None else None
+    return seconds is not None and now >= parse(record.from_.completion_time) + timedelta(seconds=seconds)
+
+
+def has_outputs_of(record: CacheRecord, step: Step) -> bool:
+    """Return whether a record has all that the step would write."""
+    outputs = step.outputs
+    names = {artifact.name for artifact in (outputs.artifacts or () if outputs else ())}
+    results = set(outputs.results or () if outputs else ())
+    return names == {item.name for item in record.artifacts} and results == {item.name for item in record.results}

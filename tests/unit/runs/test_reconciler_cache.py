@@ -1,0 +1,228 @@
+"""A step that has succeeded before is left out, as long as everything that it depends on, and all that it wrote, is the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.step import Step
+from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
+from cairn.clients.registry import RegistryError
+from cairn.components.base import StoreUnavailableError
+from tests.unit.builders import RUN, component_body, inputs, outputs, run_spec, stack_body, step
+from tests.unit.fake_registries import DIGEST
+from tests.unit.runs.run_world import PRODUCTION, RunWorld
+
+OTHER_DIGEST = f"sha256:{'e' * 64}"
+
+
+BASE: JsonObject = {"cache": {}, "outputs": outputs("model", results=["rmse"])}
+
+
+def train(**fields: Any) -> Step:
+    return step("train", **{**BASE, **fields})
+
+
+def spec(**fields: Any) -> PipelineRunSpec:
+    return run_spec(train(**fields), step("report", dependsOn=["train"]), **PRODUCTION)
+
+
+@pytest.fixture
+def world() -> RunWorld:
+    return RunWorld()
+
+
+async def run_through(world: RunWorld, of: PipelineRunSpec, *, node_has: str = DIGEST) -> None:
+    """Have train run for real, write its outputs, and the run end."""
+    world.run(of)
+    await world.reconcile()
+    await end_train(world, node_has)
+    world.put(world.pod("wine-1-report-1").runs("report").ends("report"))
+    await world.reconcile()
+
+
+async def end_train(world: RunWorld, node_has: str = DIGEST) -> None:
+    key = "ml/wine/wine-1/train/model"
+    world.stores.objects[key] = b"weights"
+    report = {"artifacts": {"model": {"digest": f"sha256:{'1' * 64}", "sizeBytes": 7}}}
+    pod = world.pod("wine-1-train-1").runs("train").ends("train", message='{"rmse": 0.5}')
+    pod.ends("cairn-publish", message=json.dumps(report)).has_image("train", node_has)
+    world.put(pod)
+    await world.reconcile()
+
+
+async def again(world: RunWorld, of: PipelineRunSpec) -> JsonObject:
+    """Delete the run and start another one like it; return what became of train."""
+    world.kubernetes.remove(PIPELINE_RUNS, RUN.namespace, RUN.name)
+    for kind in ("jobs", "pods"):
+        for place in [place for place in world.kubernetes.objects if place[0] == kind]:
+            del world.kubernetes.objects[place]
+    await world.reconcile()
+    world.clock.advance(120)
+    world.restart()
+    world.run(of)
+    await world.reconcile()
+    return world.step_status("train")
+
+
+class TestHit:
+    async def test_the_step_has_the_outputs_of_the_earlier_one_and_no_pod(self, world: RunWorld):
+        await run_through(world, spec())
+
+        found = await again(world, spec())
+
+        assert (found["state"], found["cachedFrom"]["run"], found["cachedFrom"]["step"]) == (
+            "Cached",
+            "wine-1",
+            "train",
+        )
+        assert found["artifacts"][0]["uri"] == "s3://ml-artifacts/ml/wine/wine-1/train/model"
+        assert found["results"] == [{"name": "rmse", "value": "0.5"}]
+        assert world.jobs() == ["wine-1-report-1"]
+
+    async def test_it_counts_as_a_step_that_succeeded(self, world: RunWorld):
+        await run_through(world, spec())
+        await again(world, spec())
+        world.put(world.pod("wine-1-report-1").runs("report").ends("report"))
+
+        await world.reconcile()
+
+        assert (world.succeeded(), world.status["stepsSummary"]) == (("True", "Completed"), "2/2")
+
+    async def test_what_runs_with_its_outputs_is_the_same_too(self, world: RunWorld):
+        both = run_spec(
+            train(), step("test", cache={}, inputs=inputs(model="train.model"), outputs=outputs("page")), **PRODUCTION
+        )
+        world.run(both)
+        await world.reconcile()
+        await end_train(world)
+        world.stores.objects["ml/wine/wine-1/test/page"] = b"page"
+        report = {"artifacts": {"page": {"digest": f"sha256:{'2' * 64}", "sizeBytes": 4}}}
+        pod = world.pod("wine-1-test-1").ends("cairn-fetch").runs("test").ends("test").has_image("test", DIGEST)
+        world.put(pod.ends("cairn-publish", message=json.dumps(report)))
+        await world.reconcile()
+
+        await again(world, both)
+
+        assert (world.states(), world.jobs()) == ({"train": "Cached", "test": "Cached"}, [])
+        assert world.succeeded() == ("True", "Completed")
+
+    async def test_an_image_s_tag_is_asked_for_once(self, world: RunWorld):
+        many = run_spec(*(step(f"s{index}", cache={}) for index in range(20)), **PRODUCTION)
+        world.run(many)
+        await world.reconcile()
+
+        assert sum(world.registries.asked.values()) <= 16
+
+    async def test_an_image_with_a_digest_is_not_asked_for(self, world: RunWorld):
+        pinned = spec(image=f"example.com/wine@{DIGEST}")
+        await run_through(world, pinned, node_has=OTHER_DIGEST)
+
+        found = await again(world, pinned)
+
+        assert (found["state"], dict(world.registries.asked)) == ("Cached", {})
+
+
+class TestMiss:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"args": ["--deep"]},
+            {"env": [{"name": "A", "value": "1"}]},
+            {"cache": {"salt": "2"}},
+            {"cache": {"expiresAfterSeconds": 30}},
+            {"outputs": outputs("model", "plot", results=["rmse"])},
+        ],
+    )
+    async def test_what_is_another_step_runs(self, world: RunWorld, change: JsonObject):
+        await run_through(world, spec())
+
+        found = await again(world, spec(**change))
+
+        assert found["state"] == "Queued"
+
+    async def test_another_image_behind_the_same_tag(self, world: RunWorld):
+        await run_through(world, spec())
+        world.registries.digest = OTHER_DIGEST
+
+        assert (await again(world, spec()))["state"] == "Queued"
+
+    async def test_another_parameter(self, world: RunWorld):
+        await run_through(world, spec())
+        other = run_spec(train(), **PRODUCTION, parameters=[{"name": "alpha", "value": "2"}])
+
+        assert (await again(world, other))["state"] == "Queued"
+
+    async def test_a_deleted_artifact(self, world: RunWorld):
+        await run_through(world, spec())
+        del world.stores.objects["ml/wine/wine-1/train/model"]
+
+        assert (await again(world, spec()))["state"] == "Queued"
+
+    async def test_an_artifact_that_another_run_has_overwritten(self, world: RunWorld):
+        await run_through(world, spec())
+        world.stores.objects["ml/wine/wine-1/train/model"] = b"others"
+
+        assert (await again(world, spec()))["state"] == "Queued"
+
+    async def test_a_record_that_is_none(self, world: RunWorld):
+        await run_through(world, spec())
+        (place,) = [key for key in world.stores.objects if "/.cache/" in key]
+        world.stores.objects[place] = b"{}"
+
+        assert (await again(world, spec()))["state"] == "Queued"
+
+    async def test_a_step_that_is_not_to_be_cached(self, world: RunWorld):
+        await run_through(world, spec())
+
+        found = await again(world, spec(cache={"enabled": False}))
+
+        assert (found["state"], "cacheKey" in found) == ("Queued", False)
+
+
+class TestNotCached:
+    async def test_a_tag_whose_digest_is_not_known(self, world: RunWorld):
+        world.registries.error = RegistryError("does not answer within 5 s")
+
+        await run_through(world, spec())
+
+        assert world.step_status("train")["cacheMessage"] == (
+            "The digest of ghcr.io/acme/wine:1 is not known: ghcr.io does not answer within 5 s; it is not cached. "
+            "Name the image by its digest."
+        )
+        assert not [key for key in world.stores.objects if "/.cache/" in key]
+
+    async def test_an_image_other_than_the_registry_s(self, world: RunWorld):
+        await run_through(world, spec(), node_has=OTHER_DIGEST)
+
+        assert "but its node has" in world.step_status("train")["cacheMessage"]
+        assert not [key for key in world.stores.objects if "/.cache/" in key]
+
+    async def test_an_input_whose_content_may_change(self, world: RunWorld):
+        await world.under_way(run_spec(step("train", cache={}, inputs=inputs(data="s3://b/raw")), **PRODUCTION))
+
+        assert "is a URI" in world.step_status("train")["cacheMessage"]
+
+    async def test_in_a_store_that_only_pods_can_use(self, world: RunWorld):
+        without_key = {"artifactStore": {"s3": {"bucket": "ml-artifacts"}}}
+        world.apply(STACK_COMPONENTS, component_body("open", without_key, ready=True))
+        world.apply(STACKS, stack_body("production", store="open", generation=1))
+
+        await world.under_way(spec())
+
+        assert "only pods have" in world.step_status("train")["cacheMessage"]
+
+    async def test_while_the_store_does_not_answer(self, world: RunWorld):
+        world.stores.refusal = StoreUnavailableError("AccessDenied", "The bucket refuses the key; allow it to read.")
+
+        await world.under_way(spec())
+
+        status = world.step_status("train")
+        assert (status["state"], status["cacheMessage"]) == (
+            "Running",
+            "The cache could not be read: The bucket refuses the key; allow it to read.",
+        )
