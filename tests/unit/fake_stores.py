@@ -39,10 +39,14 @@ class FakeStores(OpenStores, StoreClient):
         await self._answer()
         return hashlib.sha256(self.objects[key]).hexdigest() if key in self.objects else None
 
-    async def sizes_below(self, key: str) -> Mapping[str, int]:
+    async def entity_tags_below(self, key: str) -> Mapping[str, str]:
         await self._answer()
         below = f"{key}/"
-        return {one.removeprefix(below): len(content) for one, content in self.objects.items() if one.startswith(below)}
+        return {
+            one.removeprefix(below): hashlib.sha256(content).hexdigest()
+            for one, content in self.objects.items()
+            if one.startswith(below)
+        }
 
     async def _answer(self) -> None:
         await self.answers.wait()

@@ -112,10 +112,10 @@ class StepStatus(Model):
         max_length=80,
     )
     image_digest: str | None = Field(
-        default=None, description="Digest of its image, where it may be cached.", max_length=80
+        default=None, description="Digest of its image, where it may be cached.", max_length=135
     )
     cache_message: str | None = Field(
-        default=None, description="Why it was not looked for in the cache, or not kept there.", max_length=512
+        default=None, description="Why it was not looked for in the cache, or not kept there.", max_length=256
     )
     log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
     log_uri: str | None = Field(

@@ -7,9 +7,11 @@ tokens as registries give them (https://distribution.github.io/distribution/spec
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 
 import aiohttp
@@ -19,7 +21,7 @@ DOCKER_HUB = "docker.io"
 DOCKER_HUB_HOST = "registry-1.docker.io"
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """Under which Docker keeps the credentials of Docker Hub."""
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 MANIFESTS = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
@@ -28,6 +30,11 @@ MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+HOST = re.compile(r"[a-zA-Z0-9.-]+(?::[0-9]{1,5})?")
+LARGEST_TOKEN = 64 * 1024
+MOST_REDIRECTS = 3
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -46,7 +53,7 @@ class ImageReference:
 
     @classmethod
     def parse(cls, image: str) -> ImageReference:
-        """Take a name apart; what is left out is Docker Hub, `library/` and `latest`."""
+        """Take a name apart; what is left out is Docker Hub, `library/` and `latest`. Raises RegistryError."""
         name, _, digest = image.partition("@")
         first, slash, rest = name.partition("/")
         named = slash and ("." in first or ":" in first or first == "localhost")
@@ -54,6 +61,14 @@ class ImageReference:
         repository, _, tag = path.partition(":")
         if registry == DOCKER_HUB and "/" not in repository:
             repository = f"library/{repository}"
+        parts = (
+            (HOST, registry),
+            (REPOSITORY, repository),
+            (TAG, tag or "latest"),
+            (DIGEST, digest or f"sha256:{'0' * 64}"),
+        )
+        if not all(pattern.fullmatch(part) for pattern, part in parts):
+            raise RegistryError("is not how an image is named")
         return cls(registry, repository, tag or "latest", digest or None)
 
     @property
@@ -64,18 +79,21 @@ class ImageReference:
 
 def credentials_for(registry: str, configurations: Collection[Mapping[str, object]]) -> str | None:
     """Return the credentials of a registry in Docker configurations, as pull Secrets hold them: an `Authorization`."""
-    wanted = {registry, f"https://{registry}", f"https://{registry}/v2/", f"https://{registry}/v1/"}
-    if registry == DOCKER_HUB:
-        wanted.add(DOCKER_HUB_KEY)
     for configuration in configurations:
         entries = configuration.get("auths")
-        if not isinstance(entries, Mapping):
-            continue
-        for name in sorted(wanted & set(entries)):
-            found = _basic(entries[name])
+        for name, entry in sorted(entries.items()) if isinstance(entries, Mapping) else ():
+            found = _basic(entry) if _is_of(str(name), registry) else None
             if found is not None:
                 return found
     return None
+
+
+def _is_of(name: str, registry: str) -> bool:
+    """Return whether a Docker configuration's entry is a registry's: its host, maybe with a path, or a pattern for it."""
+    if name == DOCKER_HUB_KEY:
+        return registry == DOCKER_HUB
+    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return fnmatchcase(registry, host)
 
 
 class Registries:
@@ -100,11 +118,12 @@ class Registries:
 
 async def _digest(session: aiohttp.ClientSession, url: str, credentials: str | None) -> str:
     headers = {"Accept": MANIFESTS}
-    async with session.head(url, headers=headers) as answer:
+    async with session.head(url, headers=headers, allow_redirects=True, max_redirects=MOST_REDIRECTS) as answer:
         status, challenge, digest = answer.status, answer.headers.get("WWW-Authenticate", ""), _told(answer)
     if status == HTTPStatus.UNAUTHORIZED:
-        authorization = await _authorization(session, challenge, credentials)
-        async with session.head(url, headers={**headers, "Authorization": authorization}) as answer:
+        authorization = await _authorization(session, challenge, credentials, secure=url.startswith("https:"))
+        headers["Authorization"] = authorization
+        async with session.head(url, headers=headers, allow_redirects=True, max_redirects=MOST_REDIRECTS) as answer:
             status, digest = answer.status, _told(answer)
     if status == HTTPStatus.NOT_FOUND:
         raise RegistryError("has no such image")
@@ -120,7 +139,9 @@ def _told(answer: aiohttp.ClientResponse) -> str | None:
     return digest if DIGEST.fullmatch(digest) else None
 
 
-async def _authorization(session: aiohttp.ClientSession, challenge: str, credentials: str | None) -> str:
+async def _authorization(
+    session: aiohttp.ClientSession, challenge: str, credentials: str | None, *, secure: bool
+) -> str:
     """Return what answers a registry's challenge; raises RegistryError."""
     method, _, rest = challenge.partition(" ")
     if method.lower() == "basic" and credentials is not None:
@@ -129,12 +150,20 @@ async def _authorization(session: aiohttp.ClientSession, challenge: str, credent
     realm = parameters.pop("realm", None)
     if method.lower() != "bearer" or realm is None:
         raise RegistryError("does not let it be read: name a Secret in podTemplate.imagePullSecrets")
+    if secure and not realm.startswith("https://"):
+        raise RegistryError("names a place without TLS for tokens")
     asked = {name: value for name, value in parameters.items() if name in {"service", "scope"}}
-    headers = {"Authorization": credentials} if credentials is not None else {}
-    async with session.get(realm, params=asked, headers=headers) as answer:
-        if answer.status != HTTPStatus.OK:
-            raise RegistryError(f"gives no token ({answer.status}): correct the Secret in podTemplate.imagePullSecrets")
-        given = await answer.json(content_type=None)
+    headers = {"Accept-Encoding": "identity"}
+    if credentials is not None:
+        headers["Authorization"] = credentials
+    async with session.get(realm, params=asked, headers=headers, allow_redirects=False) as answer:
+        if answer.status != HTTPStatus.OK or "Content-Encoding" in answer.headers:
+            raise RegistryError("gives no token: correct the Secret in podTemplate.imagePullSecrets")
+        content = await answer.content.read(LARGEST_TOKEN)
+    try:
+        given = json.loads(content)
+    except RecursionError as error:
+        raise RegistryError("gives no token") from error
     token = given.get("token") or given.get("access_token") if isinstance(given, dict) else None
     if not isinstance(token, str):
         raise RegistryError("gives no token")
@@ -146,11 +175,18 @@ def _basic(entry: object) -> str | None:
         return None
     username, password, encoded = entry.get("username"), entry.get("password"), entry.get("auth")
     if isinstance(username, str) and isinstance(password, str) and username:
-        return aiohttp.encode_basic_auth(username, password)
+        return _encoded(username, password)
     if isinstance(encoded, str):
         try:
             username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except ValueError:
             return None
-        return aiohttp.encode_basic_auth(username, password) if colon else None
+        return _encoded(username, password) if colon else None
     return None
+
+
+def _encoded(username: str, password: str) -> str | None:
+    try:
+        return aiohttp.encode_basic_auth(username, password)
+    except ValueError:
+        return None

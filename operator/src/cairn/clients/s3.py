@@ -1,4 +1,4 @@
-"""S3 as far as a check needs it: one bucket, small objects, and errors that say what went wrong.
+"""S3 as far as the operator needs it: one bucket, small objects, and errors that say what went wrong.
 
 botocore is synchronous, so its calls run in a thread (`in_thread`). No error made here carries a secret value, nor
 any text of the server's but its error code and its region.
@@ -171,13 +171,13 @@ class Bucket:
         """Return the tag of an object, which any change of it changes."""
         return str(self._call("HeadObject", Key=key).get("ETag", ""))
 
-    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield the objects whose keys begin with a prefix, with their sizes in bytes."""
+    def entity_tags(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield the objects whose keys begin with a prefix, with their tags."""
         further: dict[str, str] = {}
         while True:
             answer = self._call("ListObjectsV2", Prefix=prefix, **further)
             for item in answer.get("Contents", ()):
-                yield str(item["Key"]), int(item["Size"])
+                yield str(item["Key"]), str(item["ETag"])
             if not answer.get("IsTruncated"):
                 return
             further = {"ContinuationToken": str(answer["NextContinuationToken"])}

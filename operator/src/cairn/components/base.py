@@ -149,8 +149,8 @@ class StoreClient(ABC):
         """Return the store's tag of what is kept under a key, which any change of it changes; None where nothing is."""
 
     @abstractmethod
-    async def sizes_below(self, key: str) -> Mapping[str, int]:
-        """Return the sizes, in bytes, of what is kept below a key, by the rest of its key."""
+    async def entity_tags_below(self, key: str) -> Mapping[str, str]:
+        """Return the tags of what is kept below a key, by the rest of its key."""
 
     @abstractmethod
     def close(self) -> None:

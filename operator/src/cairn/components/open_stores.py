@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from cairn.clients.cluster import Cluster
 from cairn.clients.store import Key
 from cairn.components.base import ArtifactStore, StoreClient
+
+RETIRED_SECONDS = 60.0
+"""How long requests that use a connection may go on when another one has taken its place."""
 
 
 class OpenStores:
@@ -16,18 +22,31 @@ class OpenStores:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._open: dict[Key, tuple[str, StoreClient]] = {}
+        self._opening: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def client_of(self, store: ArtifactStore[Any]) -> StoreClient:
         """Return a way into a store that is open to the operator; raises StoreUnavailableError."""
         key, version = (store.namespace, store.name), self._version(store)
-        known = self._open.get(key)
-        if known is not None and known[0] == version:
-            return known[1]
-        client = await store.client(self._cluster.kubernetes)
-        self._open[key] = version, client
-        if known is not None:
-            known[1].close()
+        async with self._opening[key]:
+            known = self._open.get(key)
+            if known is not None and known[0] == version:
+                return known[1]
+            client = await store.client(self._cluster.kubernetes)
+            self._open[key] = version, client
+        self._retire(*([known[1]] if known is not None else []), *self._of_deleted())
         return client
+
+    def _of_deleted(self) -> Iterator[StoreClient]:
+        """Yield, and forget, the connections to stores whose component is not there any more."""
+        for key in [key for key in self._open if self._cluster.components.get(key) is None]:
+            self._opening.pop(key, None)
+            yield self._open.pop(key)[1]
+
+    @staticmethod
+    def _retire(*clients: StoreClient) -> None:
+        """Close connections once the requests that use them have ended."""
+        for client in clients:
+            asyncio.get_running_loop().call_later(RETIRED_SECONDS, client.close)
 
     def close(self) -> None:
         """Close what is open."""

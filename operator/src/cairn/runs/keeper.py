@@ -1,7 +1,7 @@
 """Keeps logs, and what the cache needs, in the artifact store, beside the reconciles that go on meanwhile.
 
 The status says where a log is once it is there, so a restart begins anew with those of which it says nothing; what steps
-wrote that may be cached is kept once more after one, which changes nothing. A run does not end before all this is kept, unless
+wrote that may be cached is looked for after one, and kept unless it is. A run does not end before all this is kept, unless
 that takes too long: a store that is down never holds up a run.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cairn.api.base import JsonObject
@@ -31,8 +33,10 @@ logger = logging.getLogger(__name__)
 
 LONGEST_LOG = 10 * 1024 * 1024
 """Bytes, the last ones: the kubelet begins a new file then, unless it is told otherwise."""
-COPIES_AT_ONCE = 4
+COPIES_AT_ONCE = 8
 """Each may be in memory as a whole."""
+COPIES_TO_A_STORE = 2
+"""So that one that does not answer keeps nobody else waiting."""
 MOMENT_SECONDS = 1.0
 """Within which a log is kept, as a rule."""
 END_WAITS_SECONDS = 10.0
@@ -53,6 +57,8 @@ class Written:
 
 
 Kept = LogOf | Written
+Copy = Callable[[], Awaitable[None]]
+"""Keeps something."""
 
 
 @dataclass
@@ -85,6 +91,7 @@ class Keeper:
         self._clock = clock
         self._wake = wake
         self._at_once = asyncio.Semaphore(COPIES_AT_ONCE)
+        self._of_store: defaultdict[Key, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(COPIES_TO_A_STORE))
         self._keeping: dict[Key, tuple[str, _Keeping]] = {}
         """By run, with its UID."""
 
@@ -93,16 +100,35 @@ class Keeper:
     ) -> Mapping[LogOf, str]:
         """Begin to keep what is not; return the logs that are kept by now."""
         keeping = self._of(body)
-        if not store.open_to_operator or self._clock.monotonic() < keeping.again_at:
-            return keeping.logs
+        wanted: dict[Kept, Copy] = {}
+        if store.open_to_operator:
+            wanted = dict(self._wanted(keeping, run, tuple(steps), store))
+        keeping.refused &= wanted.keys()
+        if self._clock.monotonic() >= keeping.again_at:
+            after_a_refusal = keeping.failures > 0
+            for one, copy in list(wanted.items())[: 1 if after_a_refusal else None]:
+                keeping.refused.discard(one)
+                place = store.namespace, store.name
+                keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one, copy, place))
+            if after_a_refusal:
+                keeping.refused |= wanted.keys() - keeping.under_way.keys()
+        return keeping.logs
+
+    def _wanted(
+        self, keeping: _Keeping, run: naming.RunIdentity, steps: Iterable[StepStatus], store: ArtifactStore[Any]
+    ) -> Iterator[tuple[Kept, Copy]]:
+        """Yield what is neither kept nor on its way."""
         steps = tuple(steps)
         for attempt in unkept(steps):
-            if self._cluster.pods.get((run.namespace, attempt.pod_name)) is not None:
-                self._begin(body, attempt.log_of, lambda attempt=attempt: self._keep_log(keeping, run, attempt, store))
+            one = attempt.log_of
+            there = self._cluster.pods.get((run.namespace, attempt.pod_name)) is not None
+            if there and one not in keeping.done and one not in keeping.under_way:
+                yield one, partial(self._keep_log, keeping, run, attempt, store)
         for step in steps:
-            if step.state == "Succeeded" and step.cache_key is not None:
-                self._begin(body, Written(step.name), lambda step=step: self._keep_written(run, step, store))
-        return keeping.logs
+            written = Written(step.name)
+            may_be_used = step.state == "Succeeded" and step.cache_key is not None
+            if may_be_used and written not in keeping.done and written not in keeping.under_way:
+                yield written, partial(self._keep_written, run, step, store)
 
     def end_has_waited(self, body: JsonObject) -> float | None:
         """Return for how many seconds the end of a run has waited by now; None where there is nothing to wait for."""
@@ -117,18 +143,21 @@ class Keeper:
     def seconds_until_again(self, body: JsonObject) -> float | None:
         """Return when to look at a run again because the store has refused something."""
         keeping = self._of(body)
-        return max(0.0, keeping.again_at - self._clock.monotonic()) if keeping.refused else None
+        if not keeping.refused:
+            return None
+        return max(SHORTEST_PAUSE_SECONDS, keeping.again_at - self._clock.monotonic())
 
     async def tell_of_lost(self, body: JsonObject) -> None:
-        """Record an Event where the store keeps the logs of a run that ends from being kept."""
+        """Record an Event where logs of a run that ends are not kept though they could be read."""
         keeping = self._of(body)
         lost = sorted(one for one in {*keeping.under_way, *keeping.refused} if not isinstance(one, Written))
-        if keeping.problem is None or not lost:
+        if not lost:
             return
-        metrics.LOGS_NOT_KEPT.labels(reason=keeping.problem.reason).inc(len(lost))
+        why = keeping.problem.message if keeping.problem is not None else "They could not be read and kept in time."
+        metrics.LOGS_NOT_KEPT.labels(reason=keeping.problem.reason if keeping.problem else "NotInTime").inc(len(lost))
         names = ", ".join(f"{step} ({number})" for step, number in lost[:5])
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-        note = f"The logs of these attempts are not kept, but in their pods: {names}{more}. {keeping.problem.message}"
+        note = f"The logs of these attempts are not kept, but in their pods: {names}{more}. {why}"
         await self._cluster.events.record(body, "Warning", LOG_NOT_KEPT, "KeepLogs", note)
 
     def forget(self, key: Key) -> None:
@@ -148,33 +177,37 @@ class Keeper:
             self.forget(key)
         return self._keeping.setdefault(key, (uid, _Keeping()))[1]
 
-    def _begin(self, body: JsonObject, one: Kept, copy: Callable[[], Awaitable[None]]) -> None:
-        keeping = self._of(body)
-        if one not in keeping.done and one not in keeping.under_way:
-            keeping.refused.discard(one)
-            keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one, copy))
-
-    async def _keep(self, key: Key, keeping: _Keeping, one: Kept, copy: Callable[[], Awaitable[None]]) -> None:
+    async def _keep(self, key: Key, keeping: _Keeping, one: Kept, copy: Copy, store: Key) -> None:
         try:
-            async with self._at_once:
-                await copy()
+            async with self._of_store[store], self._at_once:
+                if self._clock.monotonic() < keeping.again_at:
+                    keeping.refused.add(one)  # another one has been refused meanwhile
+                else:
+                    await copy()
+                    keeping.done.add(one)
+                    keeping.failures = 0
         except (NotFoundError, InvalidError):
             keeping.done.add(one)  # the pod, or its container, is gone
         except (StoreUnavailableError, *CAN_BE_TRIED_AGAIN) as error:
             logger.warning("%s of run %s is not kept yet: %s", one, key[1], error)
             keeping.refused.add(one)
-            if isinstance(error, StoreUnavailableError):
-                keeping.problem = error
-            pause = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2 ** min(keeping.failures, 16))
-            keeping.failures += 1
-            keeping.again_at = self._clock.monotonic() + pause
-        else:
+            keeping.problem = error if isinstance(error, StoreUnavailableError) else keeping.problem
+            self._pause(keeping)
+        except Exception:
+            logger.exception("%s of run %s cannot be kept", one, key[1])
             keeping.done.add(one)
-            keeping.failures = 0
         finally:
             keeping.under_way.pop(one, None)
         if keeping.refused or (keeping.end_waits_since is not None and not keeping.under_way):
             self._wake(key)
+
+    def _pause(self, keeping: _Keeping) -> None:
+        """Try nothing for a while, ever longer; what is refused at the same time counts once."""
+        now = self._clock.monotonic()
+        if now >= keeping.again_at:
+            pause = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2 ** min(keeping.failures, 16))
+            keeping.failures += 1
+            keeping.again_at = now + pause
 
     async def _keep_log(
         self, keeping: _Keeping, run: naming.RunIdentity, attempt: Unkept, store: ArtifactStore[Any]
@@ -188,6 +221,7 @@ class Keeper:
 
     async def _keep_written(self, run: naming.RunIdentity, step: StepStatus, store: ArtifactStore[Any]) -> None:
         client = await self._stores.client_of(store)
-        content = await content_of_record(client, store, run.name, step)
-        if content is not None and step.cache_key is not None:
-            await client.put(naming.cache_key_of_store(run.namespace, step.cache_key), content, "application/json")
+        place = naming.cache_key_of_store(run.namespace, step.cache_key or "")
+        content = await content_of_record(client, store, run.name, step, place)
+        if content is not None:
+            await client.put(place, content, "application/json")

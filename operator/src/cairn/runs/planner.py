@@ -13,8 +13,8 @@ from enum import Enum
 
 from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, StepStatus
 from cairn.api.time import parse
-from cairn.runs.allowance import results_allowed, within_allowance
-from cairn.runs.cache_record import CacheAnswer, may_be_cached, with_cache_fields
+from cairn.runs.allowance import results_allowed, size_of, within_allowance
+from cairn.runs.cache_record import CacheAnswer, CacheRecord, may_be_cached, with_cache_fields
 from cairn.runs.gathering import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
@@ -150,7 +150,22 @@ def _lookups(candidates: Candidates, asked: Mapping[str, CacheAnswer]) -> frozen
         for name in candidates.due()
         if may_be_cached(candidates.steps.by_name[name]) and name not in asked
         if candidates.states[name].state == "Pending" and candidates.is_ready(name)
+        if not _is_asked_to_run(candidates.steps, name)
     )
+
+
+def _is_asked_to_run(steps: RunSteps, name: str) -> bool:
+    """Return whether the run takes over from an earlier one and begins with that step."""
+    rerun_of = steps.spec.rerun_of
+    return rerun_of is not None and rerun_of.from_ == steps.written(name)
+
+
+def _usable(steps: RunSteps, name: str, answer: CacheAnswer | None) -> CacheRecord | None:
+    """Return what can be used in place of a step; results that the status cannot hold cannot."""
+    record = answer.record if answer is not None else None
+    if record is None or size_of({item.name: item.value for item in record.results}) > results_allowed(steps, name):
+        return None
+    return record
 
 
 def _with_what_stays(
@@ -229,7 +244,6 @@ def _advance_all(
                 states[name] = recorded
                 continue
         may_settle = recorded.state == "Pending" and own_halt is None and name not in attempts
-        answer = observed.cache.get(name)
         situation = Situation(
             now=now,
             halt=own_halt,
@@ -237,7 +251,7 @@ def _advance_all(
             attempt=attempts.get(name),
             refusal=observed.refusals.get(name),
             settled=settled_without_attempt(steps, name, states) if may_settle else None,
-            cached=answer.record if answer is not None and starts else None,
+            cached=_usable(steps, name, observed.cache.get(name)) if starts else None,
         )
         states[name] = advance(steps.by_name[name], recorded, situation)
     return states

@@ -218,7 +218,7 @@ class RunReconciler:
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
-        again = self._keeper.seconds_until_again(body)
+        again = self._keeper.seconds_until_again(body) if stack is not None else None
         if end_has_waited is not None:
             again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
         return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))

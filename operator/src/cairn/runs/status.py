@@ -86,6 +86,9 @@ def without_logs(status: PipelineRunStatus) -> PipelineRunStatus:
         step.model_copy(
             update={
                 "log_tail": None,
+                "log_uri": None,
+                "cache_message": None,
+                "image_digest": None,
                 "message": step.message[:SHORT_MESSAGE] if step.message is not None else None,
                 "previous_attempts": tuple(
                     AttemptStatus(number=attempt.number, reason=attempt.reason, charged=attempt.charged)

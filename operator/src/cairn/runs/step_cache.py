@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -25,10 +26,11 @@ from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
 from cairn.runs.cache_key import cache_key, not_cacheable
 from cairn.runs.cache_record import CacheAnswer, CacheRecord, has_expired, has_outputs_of, parsed, record_of
 from cairn.runs.pod import PodContext, step_template
-from cairn.step.manifest import SIZE_LIMIT, SUFFIX, Manifest, digest_of
+from cairn.step.manifest import SUFFIX
 
 logger = logging.getLogger(__name__)
 
+LONGEST_MESSAGE = 256
 LARGEST_RECORD = 1024 * 1024
 LOOKUPS_AT_ONCE = 16
 DIGEST_KEPT_SECONDS = 30.0
@@ -44,10 +46,9 @@ class StepCache:
         self._stores = stores
         self._registries = registries
         self._clock = clock
-        self._at_once = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         self._answers: dict[Key, tuple[str, dict[str, CacheAnswer]]] = {}
         """By run, with its UID, and step."""
-        self._digests: dict[tuple[str, str, tuple[str, ...]], tuple[float, str | RegistryError]] = {}
+        self._digests: dict[tuple[str, str, tuple[str, ...]], tuple[float, asyncio.Future[str | RegistryError]]] = {}
         """By namespace, image and pull Secrets: until when an answer holds, and what a registry answered."""
 
     def answers(self, body: JsonObject) -> Mapping[str, CacheAnswer]:
@@ -60,19 +61,20 @@ class StepCache:
         self._answers.pop(key, None)
 
     async def look_up(self, body: JsonObject, context: PodContext, steps: Iterable[Step]) -> None:
-        """Ask for steps that are about to start."""
+        """Ask for steps that are about to start. When the store does not answer for one, it is not asked for the others."""
         uid = body["metadata"]["uid"]
         known = self._answers.get(key_of(body))
         if known is None or known[0] != uid:
             known = self._answers[key_of(body)] = uid, {}
+        at_once, unavailable = asyncio.Semaphore(LOOKUPS_AT_ONCE), set[str]()
 
         async def ask(step: Step) -> None:
-            async with self._at_once:
-                known[1][step.name] = await self._answer(context, step)
+            async with at_once:
+                known[1][step.name] = await self._answer(context, step, unavailable)
 
         await asyncio.gather(*(ask(step) for step in steps))
 
-    async def _answer(self, context: PodContext, step: Step) -> CacheAnswer:
+    async def _answer(self, context: PodContext, step: Step, unavailable: set[str]) -> CacheAnswer:
         store = context.stack.artifact_store
         problem = not_cacheable(step)
         if problem is not None:
@@ -85,42 +87,53 @@ class StepCache:
         try:
             digest = await self._digest(context, step)
         except RegistryError as error:
-            return CacheAnswer(message=f"{error}; it is not cached. Name the image by its digest."[:512])
+            return CacheAnswer(message=f"{error}; it is not cached. Name the image by its digest."[:LONGEST_MESSAGE])
         key = cache_key(context, step, digest)
+        if unavailable:
+            return CacheAnswer(key, digest, f"The cache could not be read: {next(iter(unavailable))}"[:LONGEST_MESSAGE])
         try:
             client = await self._stores.client_of(store)
             record = await self._record(client, store, naming.cache_key_of_store(context.run.namespace, key), step)
         except (StoreUnavailableError, *CAN_BE_TRIED_AGAIN) as error:
-            return CacheAnswer(key, digest, f"The cache could not be read: {error}"[:512])
+            unavailable.add(str(error))
+            return CacheAnswer(key, digest, f"The cache could not be read: {error}"[:LONGEST_MESSAGE])
         return CacheAnswer(key, digest, record=record)
 
     async def _digest(self, context: PodContext, step: Step) -> str:
         """Return the digest of a step's image; raises RegistryError, with a whole sentence but its end."""
-        image = ImageReference.parse(step.image)
+        try:
+            image = ImageReference.parse(step.image)
+        except RegistryError as error:
+            raise RegistryError(f"{step.image[:128]} {error}") from error
         if image.digest is not None:
             return image.digest
         secrets = tuple(ref.name for ref in step_template(context, step).image_pull_secrets or ())
         asked = context.run.namespace, step.image, secrets
-        known = self._digests.get(asked)
-        if known is None or known[0] < self._clock.monotonic():
-            answer: str | RegistryError
-            try:
-                credentials = credentials_for(image.registry, await self._configurations(asked[0], secrets))
-                answer = await self._registries.digest_of(image, credentials)
-            except RegistryError as error:
-                answer = RegistryError(f"The digest of {step.image} is not known: {image.registry} {error}")
-            known = self._clock.monotonic() + DIGEST_KEPT_SECONDS, answer
-            self._digests = {one: held for one, held in self._digests.items() if held[0] >= self._clock.monotonic()} | {
-                asked: known
-            }
-        if isinstance(known[1], RegistryError):
-            raise known[1]
-        return known[1]
+        now = self._clock.monotonic()
+        if asked not in self._digests or self._digests[asked][0] < now:
+            question = asyncio.ensure_future(self._ask(context.run.namespace, image, secrets))
+            self._digests = {one: held for one, held in self._digests.items() if held[0] >= now}
+            self._digests[asked] = now + DIGEST_KEPT_SECONDS, question
+        answer = await asyncio.shield(self._digests[asked][1])
+        if isinstance(answer, RegistryError):
+            raise RegistryError(f"The digest of {step.image[:128]} is not known: {image.registry} {answer}")
+        return answer
+
+    async def _ask(self, namespace: str, image: ImageReference, secrets: Iterable[str]) -> str | RegistryError:
+        try:
+            credentials = credentials_for(image.registry, await self._configurations(namespace, secrets))
+            return await self._registries.digest_of(image, credentials)
+        except RegistryError as error:
+            return error
+        except CAN_BE_TRIED_AGAIN as error:
+            return RegistryError(f"cannot be asked: the Secrets to pull images could not be read ({error})")
 
     async def _configurations(self, namespace: str, secrets: Iterable[str]) -> list[Mapping[str, object]]:
         found: list[Mapping[str, object]] = []
         for name in secrets:
-            with suppress(NotFoundError, ValueError, AttributeError):  # the pod will tell what is wrong with it
+            with suppress(
+                NotFoundError, ValueError, AttributeError, RecursionError
+            ):  # the pod will tell what is wrong with it
                 secret = await self._cluster.kubernetes.get(SECRETS, namespace, name)
                 document = json.loads(base64.b64decode((secret.get("data") or {}).get(PULL_SECRET, "")))
                 found.append(dict(document))
@@ -143,16 +156,25 @@ class StepCache:
         return record
 
 
-async def content_of_record(client: StoreClient, store: ArtifactStore[Any], run: str, step: StepStatus) -> bytes | None:
-    """Return what is to be kept of a step that has succeeded; None where an artifact is not there any more."""
+async def content_of_record(
+    client: StoreClient, store: ArtifactStore[Any], run: str, step: StepStatus, place: str
+) -> bytes | None:
+    """Return what is to be kept of a step that has succeeded; None where it is kept, or an artifact is not there any more.
+
+    What is kept is not written anew: an artifact may have been overwritten since, and would be taken for the step's own.
+    """
+    content = await client.get(place, LARGEST_RECORD)
+    kept = parsed(content) if content is not None else None
     tags: dict[str, str] = {}
     for artifact in step.artifacts or ():
-        key = key_in(store, artifact)
-        tag = await client.entity_tag(key) or await client.entity_tag(key + SUFFIX)
+        tag = await _tag_of(client, key_in(store, artifact))
         if tag is None:
             return None
         tags[artifact.name] = tag
-    return record_of(run, step, tags).model_dump_json(by_alias=True, exclude_none=True).encode()
+    record = record_of(run, step, tags)
+    if kept is not None and kept.from_ == record.from_:
+        return None
+    return record.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 def key_in(store: ArtifactStore[Any], artifact: ArtifactStatus) -> str:
@@ -163,14 +185,18 @@ def key_in(store: ArtifactStore[Any], artifact: ArtifactStatus) -> str:
 async def _is_there(client: StoreClient, store: ArtifactStore[Any], artifact: ArtifactStatus, tag: str | None) -> bool:
     """Return whether an artifact is as it was when it was recorded."""
     key = key_in(store, artifact)
-    if tag is None or key == artifact.uri:
-        return False
-    if await client.entity_tag(key) == tag:
-        return True
-    if await client.entity_tag(key + SUFFIX) != tag:
-        return False
-    content = await client.get(key + SUFFIX, SIZE_LIMIT) or b""
-    if digest_of(content) != artifact.digest:
-        return False
-    sizes = await client.sizes_below(key)
-    return all(sizes.get(file.path) == file.size for file in Manifest.parse(content).files)
+    return tag is not None and key != artifact.uri and await _tag_of(client, key) == tag
+
+
+async def _tag_of(client: StoreClient, key: str) -> str | None:
+    """Return what any change of an artifact changes: a file's tag, or one of the tags of a directory's manifest and files."""
+    tag = await client.entity_tag(key)
+    if tag is not None:
+        return tag
+    manifest = await client.entity_tag(key + SUFFIX)
+    if manifest is None:
+        return None
+    digest = hashlib.sha256(manifest.encode())
+    for path, of_file in sorted((await client.entity_tags_below(key)).items()):
+        digest.update(f"{path}\0{of_file}\0".encode())
+    return digest.hexdigest()

@@ -46,11 +46,11 @@ class S3Client(StoreClient):
         """Return the tag of the object under a key; None where there is none."""
         return await self._ask(lambda: _unless_missing(lambda: self._bucket.entity_tag(self._place(key))))
 
-    async def sizes_below(self, key: str) -> Mapping[str, int]:
-        """Return the sizes, in bytes, of the objects below a key, by the rest of their keys."""
+    async def entity_tags_below(self, key: str) -> Mapping[str, str]:
+        """Return the tags of the objects below a key, by the rest of their keys."""
         prefix = f"{self._place(key)}/"
-        sizes = await self._ask(lambda: dict(self._bucket.sizes(prefix)))
-        return {found.removeprefix(prefix): size for found, size in sizes.items()}
+        tags = await self._ask(lambda: dict(self._bucket.entity_tags(prefix)))
+        return {found.removeprefix(prefix): tag for found, tag in tags.items()}
 
     async def _ask(self, work: Callable[[], Result]) -> Result:
         try:
