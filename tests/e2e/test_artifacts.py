@@ -296,6 +296,7 @@ def test_a_rerun_of_the_same_name_replaces_all_of_an_artifact(
     assert [item["tree"]["uri"] for item in kept] == [f"{base}/tree"] * 2
     assert kept[0]["tree"]["digest"] != kept[1]["tree"]["digest"]
     assert sorted(_below(s3_service, base)) == [
+        "attempt-1.log",
         "shape.manifest.json",
         "shape/in-it",
         "tree.manifest.json",
