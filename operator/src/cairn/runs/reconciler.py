@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace as with_changes
 
 from pydantic import ValidationError
@@ -14,32 +14,29 @@ from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import PIPELINE_RUNS
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
 from cairn.components.open_stores import OpenStores
-from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
+from cairn.runs.earlier_runs import EarlierRuns
 from cairn.runs.finished import FinishedRuns
-from cairn.runs.gathering import artifacts_by_step, results_by_step
 from cairn.runs.graph import StepGraph
+from cairn.runs.hold import RETRY_REFUSED_SECONDS, Hold
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
 from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper, Wake
 from cairn.runs.logs import with_logs
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
-from cairn.runs.pod import PodContext, TransferImage, pod_settings, step_template
+from cairn.runs.pod import TransferImage
+from cairn.runs.pod_context import identity, pod_context_of, scheduler_of
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
-from cairn.runs.references import Values
-from cairn.runs.rerun import is_itself, problem_of, taken_over
-from cairn.runs.scheduling import OneJobPerStep, OnePodForAll, Scheduler
+from cairn.runs.rerun import is_itself
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
-from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
 from cairn.runs.validation import problems_of
 from cairn.runs.workloads import Workloads, refusal_of
@@ -47,25 +44,7 @@ from cairn.stacks.resolution import UsableStack
 
 logger = logging.getLogger(__name__)
 
-RETRY_REFUSED_SECONDS = 10.0
 PROBLEMS_TOLD = 10
-
-
-class _Hold:
-    """A pause after the API server refused something.
-
-    What it says may differ each time; told in the status, it would wake the run, which would ask again, without end.
-    """
-
-    def __init__(self, clock: Clock, refusals: Mapping[str, Refusal] | None = None) -> None:
-        self.refusals = refusals or {}
-        self._clock = clock
-        self._until = clock.monotonic() + RETRY_REFUSED_SECONDS
-
-    @property
-    def seconds_left(self) -> float:
-        """How much longer nothing is asked for."""
-        return self._until - self._clock.monotonic()
 
 
 class RunReconciler:
@@ -90,12 +69,13 @@ class RunReconciler:
         self._workloads = Workloads(cluster)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
+        self._earlier_runs = EarlierRuns(cluster)
         self._stores = stores or OpenStores(cluster)
         self._cache = StepCache(cluster, self._stores, registries or Registries(), self._clock)
         self._keeper = Keeper(cluster, self._stores, self._clock, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
-        self._held: dict[Key, _Hold] = {}
+        self._held: dict[Key, Hold] = {}
         """Runs of which the API server refused something, whatever wakes them."""
 
     async def reconcile(self, key: Key) -> float | None:
@@ -147,7 +127,7 @@ class RunReconciler:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
         problem = _problem_of_spec(body, spec, stack)
-        missing = self._missing_earlier_run(body, spec) if problem is None else None
+        missing = self._earlier_runs.missing(body, spec) if problem is None else None
         if missing is not None:
             return await self._wait(body, spec, status, EARLIER_RUN_NOT_READY, missing)
         hold = self._hold_of(key_of(body))
@@ -157,9 +137,9 @@ class RunReconciler:
             problem = problem or await self._objection(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
             refusal = refusal_of(error, "The API server does not admit the run's pods")
-            self._held[key_of(body)] = _Hold(self._clock)
+            self._held[key_of(body)] = Hold(self._clock)
             return await self._wait(body, spec, status, PODS_NOT_ADMITTED, refusal.message)
-        taken = {} if problem is not None else await self._taken_over(body, spec)
+        taken = {} if problem is not None else await self._earlier_runs.taken_over(body, spec, self._maker(body, spec))
         if problem is not None or isinstance(taken, Problem):
             outcome = Outcome("False", "InvalidSpec", problem or str(taken))
             await self._end_before_start(body, status, (), outcome, stack=stack)
@@ -204,11 +184,11 @@ class RunReconciler:
         if planned.outcome.finished:
             await self._keeper.tell_of_lost(body)
         if planned.launches and stack is not None:
-            context = _context(body, steps, planned.steps, stack, self._transfer)
+            context = pod_context_of(body, steps, planned.steps, stack, self._transfer)
             refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
             if refusals:
                 refusals = {**observed.refusals, **refusals}
-                self._held[key_of(body)] = _Hold(self._clock, refusals)
+                self._held[key_of(body)] = Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
                 observed = await self._observe(written, steps, newer)
                 observed = with_changes(observed, refusals=refusals)
@@ -239,14 +219,14 @@ class RunReconciler:
     ) -> tuple[RunSteps, Plan]:
         """Plan, again where that makes the items of a step known, or the cache is to be asked first."""
         stack, steps = choice.stack, maker.steps(observed.recorded)
-        scheduler = _scheduler(steps, stack, body) if stack else None
+        scheduler = scheduler_of(steps, stack, body) if stack else None
         while True:
             planned = plan(steps, observed, scheduler, self._clock.now(), choice.message)
             recorded = {step.name: step for step in planned.steps}
             if (more := maker.steps(recorded)) is not steps:
                 steps, observed = more, with_changes(observed, recorded=recorded)
             elif planned.lookups and stack is not None:
-                context = _context(body, steps, planned.steps, stack, self._transfer)
+                context = pod_context_of(body, steps, planned.steps, stack, self._transfer)
                 await self._cache.look_up(body, context, [steps.by_name[name] for name in sorted(planned.lookups)])
                 observed = with_changes(observed, cache=self._cache.answers(body))
             else:
@@ -277,7 +257,7 @@ class RunReconciler:
         seconds = self._clock.seconds_until(planned.look_again)
         return seconds if at_most is None else min(seconds, at_most)
 
-    def _hold_of(self, key: Key) -> _Hold | None:
+    def _hold_of(self, key: Key) -> Hold | None:
         """Return the pause that a run is in, or None."""
         hold = self._held.get(key)
         if hold is not None and hold.seconds_left <= 0:
@@ -295,36 +275,7 @@ class RunReconciler:
     async def _objection(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what the API server has against the run's pods, or None."""
         steps = self._maker(body, spec).stand_ins()
-        return await self._admission.problem_of(_context(body, steps, (), stack, self._transfer), steps)
-
-    def _missing_earlier_run(self, body: JsonObject, spec: PipelineRunSpec) -> str | None:
-        """Return why the run that this one takes steps over from cannot tell them yet, or None."""
-        if spec.rerun_of is None:
-            return None
-        name = spec.rerun_of.name
-        earlier = self._cluster.runs.get((body["metadata"]["namespace"], name))
-        if earlier is None:
-            return f"It takes over from run {name}, which is not there; create that one, or delete this one."
-        ended = (earlier.get("status") or {}).get("completionTime") is not None
-        return None if ended else f"It takes over from run {name}, which has not ended; wait for it, or cancel it."
-
-    async def _taken_over(self, body: JsonObject, spec: PipelineRunSpec) -> Mapping[str, StepStatus] | Problem:
-        """Return the steps that an earlier run has done for this one, or why it has not."""
-        if spec.rerun_of is None:
-            return {}
-        name = spec.rerun_of.name
-        found = await self._cluster.kubernetes.get(PIPELINE_RUNS, body["metadata"]["namespace"], name)
-        try:
-            earlier = PipelineRunSpec.model_validate(found["spec"])
-        except ValidationError as error:
-            return Problem("spec.rerunOf.name", f"run {name} is not valid: {first_problem(error)}")
-        status = PipelineRunStatus.model_validate(found.get("status") or {}, extra="ignore")
-        problem = problem_of(spec, earlier)
-        if problem is not None:
-            return problem
-        if not status.steps:
-            return {}  # it was refused: nothing of it has run
-        return taken_over(self._maker(body, spec), InstanceMaker(StepGraph(earlier)), status)
+        return await self._admission.problem_of(pod_context_of(body, steps, (), stack, self._transfer), steps)
 
     async def _end_before_start(
         self,
@@ -357,12 +308,6 @@ def _and_more(problems: int) -> str:
     return "and 1 more problem" if problems == 1 else f"and {problems} more problems"
 
 
-def identity(body: JsonObject) -> naming.RunIdentity:
-    """Return which run an object is."""
-    metadata = body["metadata"]
-    return naming.RunIdentity(metadata["namespace"], metadata["name"], metadata["uid"], body["spec"]["pipeline"])
-
-
 def _still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunStatus) -> Choice:
     """Return the choice, or none where the stack has changed since the run's start and the run cannot use it any more."""
     if choice.stack is None or status.stack is None or status.stack.digest == choice.stack.digest:
@@ -371,33 +316,6 @@ def _still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunSta
     if problems:
         return Choice(choice.name, None, f"Stack {choice.name} has changed and does not fit the run: {problems[0]}")
     return choice
-
-
-def _scheduler(steps: RunSteps, stack: UsableStack, body: JsonObject) -> Scheduler:
-    """Return what decides which steps start together on that stack."""
-    limit = stack.orchestrator.max_parallel_steps
-    if limit is not None:
-        return OneJobPerStep(limit)
-    context = _context(body, steps, (), stack, TransferImage(""))
-    return OnePodForAll({name: pod_settings(step_template(context, step)) for name, step in steps.graph.steps.items()})
-
-
-def _context(
-    body: JsonObject, steps: RunSteps, statuses: Iterable[StepStatus], stack: UsableStack, transfer: TransferImage
-) -> PodContext:
-    run, spec = identity(body), steps.spec
-    states = {step.name: step for step in statuses}
-    results = results_by_step(steps, states) if states else {}
-    return PodContext(
-        run=run,
-        stack=stack,
-        run_template=spec.pod_template,
-        parameters=spec.parameters or (),
-        values=Values(spec.parameter_values, run.name, run.uid, results),
-        artifacts=artifacts_by_step(steps, states) if states else {},
-        transfer=transfer,
-        work_size=stack.orchestrator.workspace_size,
-    )
 
 
 def _earliest(*seconds: float | None) -> float | None:

@@ -1,0 +1,55 @@
+"""What a run takes over from an earlier one, as the cluster has that one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from cairn.api.base import JsonObject, first_problem
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
+from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import PIPELINE_RUNS
+from cairn.runs.graph import StepGraph
+from cairn.runs.items import InstanceMaker
+from cairn.runs.problem import Problem
+from cairn.runs.rerun import problem_of, taken_over
+
+
+class EarlierRuns:
+    """The runs that `rerunOf` names."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def missing(self, body: JsonObject, spec: PipelineRunSpec) -> str | None:
+        """Return why the run that this one takes steps over from cannot tell them yet, or None."""
+        if spec.rerun_of is None:
+            return None
+        name = spec.rerun_of.name
+        earlier = self._cluster.runs.get((body["metadata"]["namespace"], name))
+        if earlier is None:
+            return f"It takes over from run {name}, which is not there; create that one, or delete this one."
+        ended = (earlier.get("status") or {}).get("completionTime") is not None
+        return None if ended else f"It takes over from run {name}, which has not ended; wait for it, or cancel it."
+
+    async def taken_over(
+        self, body: JsonObject, spec: PipelineRunSpec, maker: InstanceMaker
+    ) -> Mapping[str, StepStatus] | Problem:
+        """Return the steps that an earlier run has done for this one, or why it has not."""
+        if spec.rerun_of is None:
+            return {}
+        name = spec.rerun_of.name
+        found = await self._cluster.kubernetes.get(PIPELINE_RUNS, body["metadata"]["namespace"], name)
+        try:
+            earlier = PipelineRunSpec.model_validate(found["spec"])
+        except ValidationError as error:
+            return Problem("spec.rerunOf.name", f"run {name} is not valid: {first_problem(error)}")
+        status = PipelineRunStatus.model_validate(found.get("status") or {}, extra="ignore")
+        problem = problem_of(spec, earlier)
+        if problem is not None:
+            return problem
+        if not status.steps:
+            return {}  # it was refused: nothing of it has run
+        return taken_over(maker, InstanceMaker(StepGraph(earlier)), status)
