@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -16,6 +17,7 @@ def main(first: int, stop: int | None = None) -> int:
     if stop is None:
         simulate(first, print)
         return 0
+    logging.getLogger("cairn").setLevel(logging.ERROR)
     violations, begun = 0, time.monotonic()
     for seed in range(first, stop):
         try:

@@ -57,8 +57,8 @@ class History:
     """Jobs, and pods without one."""
     deleted_by_others: list[str] = field(default_factory=list[str])
     status_writes: list[JsonObject] = field(default_factory=list[JsonObject])
-    logs: set[str] = field(default_factory=set[str])
-    """Keys under which logs were kept."""
+    kept: set[str] = field(default_factory=set[str])
+    """Keys under which something was kept in the artifact store."""
 
 
 class SimulatedApiServer(FakeKubernetes):
@@ -90,7 +90,8 @@ class SimulatedApiServer(FakeKubernetes):
         return await super().pod_log(namespace, pod, container, lines=lines, limit=limit)
 
     async def whole_pod_log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes:
-        await self.get(PODS, namespace, pod)
+        self._refuse_maybe()
+        await super().get(PODS, namespace, pod)
         return b"a log"
 
     async def create(
@@ -172,7 +173,10 @@ class SimulatedApiServer(FakeKubernetes):
             return
         if self.dice.random() < self.faults.crash:
             raise Crash
-        if self.dice.random() < self.faults.error:
+        self._refuse_maybe()
+
+    def _refuse_maybe(self) -> None:
+        if self.faults.active and self.dice.random() < self.faults.error:
             raise self.dice.choice((TOO_MANY_REQUESTS, INTERNAL_ERROR))
 
     def _after(self) -> None:

@@ -15,6 +15,7 @@ from cairn.runs.naming import attempts_of
 from cairn.runs.readiness import NO_ITEMS
 from cairn.runs.states import ACTIVE, ENDED, NOT_SUCCEEDED, SKIPPED_ON_PURPOSE, lets_pass
 from tests.simulation.nodes import Attempt, Truth
+from tests.simulation.stores import ran_before
 
 
 class Violation(AssertionError):  # noqa: N818 - it is not an error of the simulation
@@ -30,13 +31,13 @@ def holds(condition: object, sentence: str) -> None:
 class Invariants:
     """Checks each write of the status against the one before, and against what really happened."""
 
-    def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth, logs: Collection[str]) -> None:
+    def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth, kept: Collection[str]) -> None:
         self._maker = InstanceMaker(StepGraph(spec))
         self._run_steps = self._maker.steps({})
         self._spec = spec
         self._limit = limit
         self._truth = truth
-        self._logs = logs
+        self._kept = kept
         self._last = PipelineRunStatus()
         self._seen_running: set[Attempt] = set()
         self._made: dict[str, bool] = {}
@@ -88,7 +89,7 @@ class Invariants:
             holds(_without_logs(new) == _without_logs(old), f"{name} has ended and changed after that")
         kept = dict(_logs_of(new))
         holds(
-            all(any(uri.endswith(key) for key in self._logs) for uri in kept.values()), f"a log of {name} was not kept"
+            all(any(uri.endswith(key) for key in self._kept) for uri in kept.values()), f"a log of {name} was not kept"
         )
         holds(set(_logs_of(old)) <= kept.items(), f"a log of {name} is not told any more")
         policy = step.retry or Retry()
@@ -100,6 +101,8 @@ class Invariants:
             self._begun(step, old, new, status, run)
         if new.state != old.state or new.attempts != old.attempts:
             self._as_it_happened(new)
+        if new.state == "Cached" and old.state != "Cached":
+            self._left_out(step, new, states={item.name: item for item in status.steps})
 
     def _begun(self, step: Step, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
         """Check that an attempt may be made."""
@@ -125,6 +128,15 @@ class Invariants:
             holds(not stops, f"{name} begins against the policy")
         active = sum(item.state in ACTIVE for item in status.steps)
         holds(active <= self._limit, f"{active} steps are under way, more than {self._limit}")
+
+    def _left_out(self, step: Step, new: StepStatus, states: Mapping[str, StepStatus]) -> None:
+        """Check that a step may be left out because it ran before."""
+        name = new.name
+        holds(step.cache is not None, f"{name} is left out though it is not to be cached")
+        holds(ran_before(new.cache_key or ""), f"{name} is left out though nothing is kept of it")
+        holds(new.attempts == 0 and not self._truth.exit_codes[name, 1], f"{name} is left out though it has begun")
+        for dependency in self._run_steps.needs(name):
+            holds(self._lets_pass(dependency, states), f"{name} is left out before {dependency} has succeeded")
 
     def _lets_pass(self, name: str, states: Mapping[str, StepStatus]) -> bool:
         return lets_pass(state_of(self._run_steps, name, states), used=False)
@@ -169,7 +181,10 @@ class Invariants:
         if condition.status == "True":
             skipped = [step for step in new.steps if step.state == "Skipped"]
             on_purpose = all(step.reason in SKIPPED_ON_PURPOSE for step in skipped)
-            holds(set(states) <= {"Succeeded", "Skipped"} and on_purpose, "the run has succeeded without its steps")
+            holds(
+                set(states) <= {"Succeeded", "Cached", "Skipped"} and on_purpose,
+                "the run has succeeded without its steps",
+            )
         else:
             holds(run["spec"].get("cancel") or set(states) & NOT_SUCCEEDED, "the run has failed without reason")
         if run["spec"].get("cancel") and self._last.completion_time is None:

@@ -15,6 +15,7 @@ from tests.simulation.api_server import SimulatedApiServer, status_of_new_pod
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.scenario import Behaviour, Scenario
 from tests.unit.fake_kubernetes import copied
+from tests.unit.fake_registries import DIGEST
 
 Attempt = tuple[str, int]
 
@@ -175,6 +176,7 @@ class Nodes:
         else:
             moment = self.clock.true_time()
             container["state"] = {"running": {"startedAt": timestamp(moment)}}
+            container["imageID"] = f"example.com/image@{DIGEST}"
             pod["status"]["phase"] = "Running"
             self.truth.started.add(attempt)
             seconds = 10**6 if behaviour is Behaviour.HANGS else self.dice.choice((0, 1, 20))

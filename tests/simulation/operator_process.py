@@ -14,9 +14,11 @@ from cairn.runs.needed import needed_of_job, needed_of_pod
 from cairn.runs.reconciler import RunReconciler
 from tests.simulation.api_server import Change, Crash, SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
-from tests.simulation.stores import UnreliableStores
+from tests.simulation.stores import UnreliableStore
 from tests.unit.builders import TRANSFER
 from tests.unit.fake_kubernetes import catch_up
+from tests.unit.fake_registries import FakeRegistries
+from tests.unit.fake_stores import OneStoreForAll
 
 LONGEST_BACKOFF_SECONDS = 60.0
 TURNS_OF_THE_LOOP = 10
@@ -99,8 +101,15 @@ class OperatorProcess:
 
     def _new(self) -> RunReconciler:
         self._cluster = Cluster(self._server, EventRecorder(self._server, "simulation"))
-        stores = UnreliableStores(self._cluster, self._dice, self._server)
-        return RunReconciler(self._cluster, TRANSFER, lambda _: self._wake(0), clock=self._clock, stores=stores)
+        stores = OneStoreForAll(self._cluster, UnreliableStore(self._dice, self._server))
+        return RunReconciler(
+            self._cluster,
+            TRANSFER,
+            lambda _: self._wake(0),
+            clock=self._clock,
+            stores=stores,
+            registries=FakeRegistries(),
+        )
 
     def _put(self, change: Change) -> None:
         store = next(store for resource, store in self._stores() if resource is change.resource)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cairn.clients.registry import ImageReference, Registries, RegistryError
+from cairn.clients.registry import ImageReference, Registries
 
 DIGEST = f"sha256:{'d' * 64}"
 
@@ -15,7 +15,7 @@ class FakeRegistries(Registries):
     def __init__(self) -> None:
         super().__init__()
         self.digest = DIGEST
-        self.error: RegistryError | None = None
+        self.error: Exception | None = None
         self.asked: Counter[str] = Counter()
         """How often each registry was asked."""
 

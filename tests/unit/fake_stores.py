@@ -1,4 +1,4 @@
-"""Artifact stores in memory, as the operator itself reaches them."""
+"""An artifact store in memory, as the operator itself reaches it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableEr
 from cairn.components.open_stores import OpenStores
 
 
-class FakeStores(OpenStores, StoreClient):
-    """One store for all, which can be out of order."""
+class FakeStore(StoreClient):
+    """A store that can be out of order."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster)
+    def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.refusal: StoreUnavailableError | None = None
         """What is wrong with the store, if anything is."""
         self.answers = asyncio.Event()
         """Cleared while the store keeps everybody waiting."""
         self.answers.set()
-
-    async def client_of(self, store: ArtifactStore[Any]) -> StoreClient:
-        return self
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:
         await self._answer()
@@ -48,7 +44,21 @@ class FakeStores(OpenStores, StoreClient):
             if one.startswith(below)
         }
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     async def _answer(self) -> None:
         await self.answers.wait()
         if self.refusal is not None:
             raise self.refusal
+
+
+class OneStoreForAll(OpenStores):
+    """Opens the same store whatever a component says."""
+
+    def __init__(self, cluster: Cluster, store: StoreClient) -> None:
+        super().__init__(cluster)
+        self._store = store
+
+    async def client_of(self, store: ArtifactStore[Any]) -> StoreClient:
+        return self._store

@@ -16,7 +16,7 @@ from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, LAPTOP_SPEC, RUN, TRANSF
 from tests.unit.clock import ManualClock
 from tests.unit.fake_kubernetes import World
 from tests.unit.fake_registries import FakeRegistries
-from tests.unit.fake_stores import FakeStores
+from tests.unit.fake_stores import FakeStore, OneStoreForAll
 from tests.unit.pods import PodStory
 
 CREATE_JOBS, WRITE_STATUS = "create jobs", "patch-status pipelineruns"
@@ -43,7 +43,7 @@ class RunWorld(World):
         self.apply(STACKS, stack_body("production"))
         self.apply(STACKS, stack_body("one-pod", orchestrator="laptop"))
         self.clock = ManualClock()
-        self.stores = FakeStores(self.cluster)
+        self.store = FakeStore()
         self.registries = FakeRegistries()
         self.woken: list[Key] = []
         """Runs that what is done beside reconciles has woken."""
@@ -95,7 +95,7 @@ class RunWorld(World):
             TRANSFER,
             self.woken.append,
             clock=self.clock,
-            stores=self.stores,
+            stores=OneStoreForAll(cluster, self.store),
             registries=self.registries,
         )
 

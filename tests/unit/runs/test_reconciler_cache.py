@@ -13,6 +13,7 @@ from cairn.api.step import Step
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
 from cairn.clients.registry import RegistryError
 from cairn.components.base import StoreUnavailableError
+from cairn.runs.step_cache import CHANGED
 from tests.unit.builders import RUN, component_body, inputs, outputs, run_spec, stack_body, step
 from tests.unit.fake_registries import DIGEST
 from tests.unit.runs.run_world import PRODUCTION, RunWorld
@@ -20,6 +21,10 @@ from tests.unit.runs.run_world import PRODUCTION, RunWorld
 OTHER_DIGEST = f"sha256:{'e' * 64}"
 
 
+ONE_POD = {"stackRef": {"name": "one-pod"}}
+OTHER_ENVIRONMENT = {
+    "orchestrator": {"kubernetes": {"podTemplate": {"env": [{"name": "REGION", "value": "eu"}]}}},
+}
 BASE: JsonObject = {"cache": {}, "outputs": outputs("model", results=["rmse"])}
 
 
@@ -47,7 +52,7 @@ async def run_through(world: RunWorld, of: PipelineRunSpec, *, node_has: str = D
 
 async def end_train(world: RunWorld, node_has: str = DIGEST) -> None:
     key = "ml/wine/wine-1/train/model"
-    world.stores.objects[key] = b"weights"
+    world.store.objects[key] = b"weights"
     report = {"artifacts": {"model": {"digest": f"sha256:{'1' * 64}", "sizeBytes": 7}}}
     pod = world.pod("wine-1-train-1").runs("train").ends("train", message='{"rmse": 0.5}')
     pod.ends("cairn-publish", message=json.dumps(report)).has_image("train", node_has)
@@ -100,7 +105,7 @@ class TestHit:
         world.run(both)
         await world.reconcile()
         await end_train(world)
-        world.stores.objects["ml/wine/wine-1/test/page"] = b"page"
+        world.store.objects["ml/wine/wine-1/test/page"] = b"page"
         report = {"artifacts": {"page": {"digest": f"sha256:{'2' * 64}", "sizeBytes": 4}}}
         pod = world.pod("wine-1-test-1").ends("cairn-fetch").runs("test").ends("test").has_image("test", DIGEST)
         world.put(pod.ends("cairn-publish", message=json.dumps(report)))
@@ -125,6 +130,80 @@ class TestHit:
         found = await again(world, pinned)
 
         assert (found["state"], dict(world.registries.asked)) == ("Cached", {})
+
+
+class TestChangedMeanwhile:
+    """What a step depends on is not what it was when the cache was asked."""
+
+    async def test_a_step_that_has_waited_for_its_turn_is_not_kept(self, world: RunWorld):
+        waits = run_spec(step("load"), train(), **PRODUCTION, maxParallelSteps=1)
+        await world.under_way(waits)
+        key = world.step_status("train")["cacheKey"]
+        world.apply(STACK_COMPONENTS, component_body("jobs", OTHER_ENVIRONMENT, ready=True))
+        world.put(world.pod("wine-1-load-1").ends("load"))
+
+        await world.reconcile()
+
+        assert key is not None
+        assert world.step_status("train")["cacheMessage"] == CHANGED
+
+    async def test_nor_is_one_that_is_tried_again_after_the_operator_s_restart(self, world: RunWorld):
+        await world.under_way(spec(retry={"limit": 1, "backoffSeconds": 0}))
+        world.apply(STACK_COMPONENTS, component_body("jobs", OTHER_ENVIRONMENT, ready=True))
+        world.restart()
+        world.put(world.pod("wine-1-train-1").ends("train", 3))
+        await world.reconcile()
+        await world.reconcile()
+
+        assert (world.step_status("train")["attempts"], world.step_status("train")["cacheMessage"]) == (2, CHANGED)
+
+    async def test_a_step_whose_pod_is_there_is_not_left_out(self, world: RunWorld):
+        both = run_spec(step("load"), train(), **ONE_POD)
+        world.run(run_spec(train(), **ONE_POD))
+        await world.reconcile()
+        await end_train(world)
+        (record,) = [key for key in world.store.objects if "/.cache/" in key]
+        kept = world.store.objects.pop(record)
+        await again(world, both)
+        world.put(world.pod("wine-1-load-1").runs("load"))
+        world.store.objects[record] = kept
+        world.restart()
+
+        await world.reconcile()
+
+        assert world.states() == {"load": "Running", "train": "Pending"}
+
+
+class TestLateAnswers:
+    """A store that takes its time holds up its own run only, and that not for long."""
+
+    async def test_a_step_starts_once_they_are_there(self, world: RunWorld):
+        world.store.answers.clear()
+        await world.under_way(run_spec(train(), step("load"), **PRODUCTION))
+        before = world.states()
+        world.store.answers.set()
+
+        await world.reconcile()
+
+        assert (before, world.states()) == (
+            {"train": "Pending", "load": "Pending"},
+            {"train": "Queued", "load": "Queued"},
+        )
+
+    async def test_the_store_is_asked_once(self, world: RunWorld):
+        world.store.answers.clear()
+        await world.under_way(spec())
+        await world.reconcile()
+
+        assert world.registries.asked.total() == 1
+
+    async def test_a_step_for_which_asking_fails_runs(self, world: RunWorld):
+        world.registries.error = RuntimeError("a bug")
+
+        await world.under_way(spec())
+
+        assert world.step_status("train")["state"] == "Running"
+        assert "could not be asked" in world.step_status("train")["cacheMessage"]
 
 
 class TestMiss:
@@ -159,20 +238,20 @@ class TestMiss:
 
     async def test_a_deleted_artifact(self, world: RunWorld):
         await run_through(world, spec())
-        del world.stores.objects["ml/wine/wine-1/train/model"]
+        del world.store.objects["ml/wine/wine-1/train/model"]
 
         assert (await again(world, spec()))["state"] == "Queued"
 
     async def test_an_artifact_that_another_run_has_overwritten(self, world: RunWorld):
         await run_through(world, spec())
-        world.stores.objects["ml/wine/wine-1/train/model"] = b"others"
+        world.store.objects["ml/wine/wine-1/train/model"] = b"others"
 
         assert (await again(world, spec()))["state"] == "Queued"
 
     async def test_a_record_that_is_none(self, world: RunWorld):
         await run_through(world, spec())
-        (place,) = [key for key in world.stores.objects if "/.cache/" in key]
-        world.stores.objects[place] = b"{}"
+        (place,) = [key for key in world.store.objects if "/.cache/" in key]
+        world.store.objects[place] = b"{}"
 
         assert (await again(world, spec()))["state"] == "Queued"
 
@@ -194,13 +273,13 @@ class TestNotCached:
             "The digest of ghcr.io/acme/wine:1 is not known: ghcr.io does not answer within 5 s; it is not cached. "
             "Name the image by its digest."
         )
-        assert not [key for key in world.stores.objects if "/.cache/" in key]
+        assert not [key for key in world.store.objects if "/.cache/" in key]
 
     async def test_an_image_other_than_the_registry_s(self, world: RunWorld):
         await run_through(world, spec(), node_has=OTHER_DIGEST)
 
         assert "but its node has" in world.step_status("train")["cacheMessage"]
-        assert not [key for key in world.stores.objects if "/.cache/" in key]
+        assert not [key for key in world.store.objects if "/.cache/" in key]
 
     async def test_an_input_whose_content_may_change(self, world: RunWorld):
         await world.under_way(run_spec(step("train", cache={}, inputs=inputs(data="s3://b/raw")), **PRODUCTION))
@@ -217,7 +296,7 @@ class TestNotCached:
         assert "only pods have" in world.step_status("train")["cacheMessage"]
 
     async def test_while_the_store_does_not_answer(self, world: RunWorld):
-        world.stores.refusal = StoreUnavailableError("AccessDenied", "The bucket refuses the key; allow it to read.")
+        world.store.refusal = StoreUnavailableError("AccessDenied", "The bucket refuses the key; allow it to read.")
 
         await world.under_way(spec())
 

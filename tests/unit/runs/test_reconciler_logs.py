@@ -9,8 +9,14 @@ import pytest
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.components.base import StoreUnavailableError
-from cairn.runs.keeper import END_WAITS_SECONDS, LOG_NOT_KEPT, MOMENT_SECONDS
-from tests.unit.builders import RUN, component_body, run_spec, stack_body, step
+from cairn.runs.keeper import (
+    END_WAITS_SECONDS,
+    LOG_NOT_KEPT,
+    LONGEST_PAUSE_SECONDS,
+    MOMENT_SECONDS,
+    SHORTEST_PAUSE_SECONDS,
+)
+from tests.unit.builders import BUCKET_SPEC, RUN, component_body, run_spec, stack_body, step
 from tests.unit.runs.run_world import PRODUCTION, WRITE_STATUS, RunWorld
 
 CHAIN = run_spec(step("load"), step("train", dependsOn=["load"]), **PRODUCTION)
@@ -36,13 +42,13 @@ async def load_ends(world: RunWorld, spec: PipelineRunSpec, code: int = 0) -> fl
 async def test_the_log_is_in_the_store_and_its_uri_in_the_status_with_the_end(world: RunWorld):
     await load_ends(world, ONE_STEP)
 
-    assert world.stores.objects == {KEY_OF_LOAD: b"12 rows\n"}
+    assert world.store.objects == {KEY_OF_LOAD: b"12 rows\n"}
     assert world.step_status("load")["logURI"] == URI_OF_LOAD
     assert world.succeeded() == ("True", "Completed")
 
 
 async def test_the_next_step_does_not_wait_for_it(world: RunWorld):
-    world.stores.answers.clear()
+    world.store.answers.clear()
 
     await load_ends(world, CHAIN)
 
@@ -70,7 +76,7 @@ async def test_a_failed_attempt_s_log_is_kept_though_the_step_is_tried_again(wor
 
 
 async def test_the_end_of_a_run_waits_a_moment_before_anything_is_written(world: RunWorld):
-    world.stores.answers.clear()
+    world.store.answers.clear()
 
     seconds = await load_ends(world, ONE_STEP)
 
@@ -78,7 +84,7 @@ async def test_the_end_of_a_run_waits_a_moment_before_anything_is_written(world:
 
 
 async def test_the_end_of_the_steps_is_told_when_that_takes_longer(world: RunWorld):
-    world.stores.answers.clear()
+    world.store.answers.clear()
     await load_ends(world, ONE_STEP)
     world.clock.advance(MOMENT_SECONDS)
 
@@ -89,7 +95,7 @@ async def test_the_end_of_the_steps_is_told_when_that_takes_longer(world: RunWor
 
 
 async def test_a_run_ends_without_its_logs_when_the_store_refuses_them(world: RunWorld):
-    world.stores.refusal = DENIED
+    world.store.refusal = DENIED
     await load_ends(world, ONE_STEP)
     world.clock.advance(END_WAITS_SECONDS)
 
@@ -103,10 +109,35 @@ async def test_a_run_ends_without_its_logs_when_the_store_refuses_them(world: Ru
 
 
 async def test_a_log_that_the_store_refuses_is_tried_again_later(world: RunWorld):
-    world.stores.refusal = DENIED
+    world.store.refusal = DENIED
     await load_ends(world, ONE_STEP)
-    world.stores.refusal = None
+    world.store.refusal = None
     world.clock.advance(MOMENT_SECONDS)
+
+    await world.reconcile()
+
+    assert (world.step_status("load")["logURI"], world.succeeded()) == (URI_OF_LOAD, ("True", "Completed"))
+
+
+async def test_a_store_that_refuses_is_asked_ever_more_rarely(world: RunWorld):
+    world.store.refusal = DENIED
+    await load_ends(world, CHAIN)
+
+    pauses: list[float] = []
+    for _ in range(6):
+        pauses.append(await world.reconcile() or 0)
+        world.clock.advance(pauses[-1])
+        await world.reconcile()
+
+    assert pauses == sorted(pauses)
+    assert (pauses[0] >= SHORTEST_PAUSE_SECONDS, pauses[-1]) == (True, LONGEST_PAUSE_SECONDS)
+
+
+async def test_logs_are_kept_though_the_stack_cannot_be_used_any_more(world: RunWorld):
+    await world.under_way(ONE_STEP)
+    world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, ready=False))
+    world.put(world.pod("wine-1-load-1").ends("load"))
+    world.kubernetes.logs["wine-1-load-1-x7k2p", "load"] = "12 rows\n"
 
     await world.reconcile()
 
@@ -135,9 +166,9 @@ async def test_a_log_that_cannot_be_read_now_is_read_later(world: RunWorld):
 
 
 async def test_another_operator_keeps_what_the_last_one_did_not(world: RunWorld):
-    world.stores.answers.clear()
+    world.store.answers.clear()
     await load_ends(world, CHAIN)
-    world.stores.answers.set()
+    world.store.answers.set()
     await asyncio.sleep(0)
     world.restart()
     world.put(world.pod("wine-1-train-1").runs("train"))
@@ -150,15 +181,15 @@ async def test_another_operator_keeps_what_the_last_one_did_not(world: RunWorld)
 
 
 async def test_a_deleted_run_keeps_nothing_any_more(world: RunWorld):
-    world.stores.answers.clear()
+    world.store.answers.clear()
     await load_ends(world, CHAIN)
 
     world.kubernetes.remove(PIPELINE_RUNS, RUN.namespace, RUN.name)
     await world.reconcile()
-    world.stores.answers.set()
+    world.store.answers.set()
     await asyncio.sleep(0)
 
-    assert world.stores.objects == {}
+    assert world.store.objects == {}
 
 
 async def test_logs_of_a_store_that_only_pods_can_use_are_left_in_the_pods(world: RunWorld):
@@ -168,5 +199,5 @@ async def test_logs_of_a_store_that_only_pods_can_use_are_left_in_the_pods(world
 
     await load_ends(world, ONE_STEP)
 
-    assert world.stores.objects == {}
+    assert world.store.objects == {}
     assert world.succeeded() == ("True", "Completed")

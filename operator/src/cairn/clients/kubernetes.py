@@ -209,10 +209,11 @@ class Kubernetes:
     async def _log(self, namespace: str, pod: str, query: dict[str, str], limit: int) -> bytes:
         response = await self._request("GET", PODS.path(namespace, pod, "log"), PODS, query=query, verb="get")
         log = bytearray()
-        async for chunk in response.content.iter_any():
-            log += chunk
-            if len(log) > 2 * limit:
-                del log[:-limit]
+        async with response:
+            async for chunk in response.content.iter_any():
+                log += chunk
+                if len(log) > 2 * limit:
+                    del log[:-limit]
         return bytes(log[-limit:])
 
     async def watch(

@@ -1,4 +1,4 @@
-"""Keeps logs, and what the cache needs, in the artifact store, beside the reconciles that go on meanwhile.
+"""Keeps logs, and the records of the cache, in the artifact store, beside the reconciles that go on meanwhile.
 
 The status says where a log is once it is there, so a restart begins anew with those of which it says nothing; what steps
 wrote that may be cached is looked for after one, and kept unless it is. A run does not end before all this is kept, unless
@@ -22,6 +22,7 @@ from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import InvalidError, NotFoundError
 from cairn.clients.store import Key, key_of
+from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreUnavailableError
 from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
@@ -45,15 +46,15 @@ SHORTEST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 LOG_NOT_KEPT = "LogNotKept"
 
-Wake = Callable[[Key], None]
-"""Has a run reconciled soon."""
-
 
 @dataclass(frozen=True)
 class Written:
     """What a step wrote that may be cached."""
 
     step: str
+
+    def __str__(self) -> str:
+        return f"What step {self.step} wrote"
 
 
 Kept = LogOf | Written
@@ -80,6 +81,8 @@ class _Keeping:
     """Not before this is anything tried again, on the monotonic clock."""
     end_waits_since: float | None = None
     """Since when nothing but logs is waited for."""
+    store: ArtifactStore[Any] | None = None
+    """The run's, as it was when its stack could be used last."""
 
 
 class Keeper:
@@ -96,10 +99,16 @@ class Keeper:
         """By run, with its UID."""
 
     def keep(
-        self, body: JsonObject, run: naming.RunIdentity, steps: Iterable[StepStatus], store: ArtifactStore[Any]
+        self, body: JsonObject, run: naming.RunIdentity, steps: Iterable[StepStatus], store: ArtifactStore[Any] | None
     ) -> Mapping[LogOf, str]:
-        """Begin to keep what is not; return the logs that are kept by now."""
+        """Begin to keep what is not; return the logs that are kept by now.
+
+        Without a store, as long as the stack cannot be used, that one is taken that the run had before.
+        """
         keeping = self._of(body)
+        keeping.store = store = store or keeping.store
+        if store is None:
+            return keeping.logs
         wanted: dict[Kept, Copy] = {}
         if store.open_to_operator:
             wanted = dict(self._wanted(keeping, run, tuple(steps), store))
@@ -221,7 +230,7 @@ class Keeper:
 
     async def _keep_written(self, run: naming.RunIdentity, step: StepStatus, store: ArtifactStore[Any]) -> None:
         client = await self._stores.client_of(store)
-        place = naming.cache_key_of_store(run.namespace, step.cache_key or "")
+        place = naming.cache_record_key(run.namespace, step.cache_key or "")
         content = await content_of_record(client, store, run.name, step, place)
         if content is not None:
             await client.put(place, content, "application/json")

@@ -84,7 +84,7 @@ def log_key(run: RunIdentity, step: str, attempt: int) -> str:
     return f"{run.namespace}/{run.pipeline}/{run.name}/{step}/attempt-{attempt}.log"
 
 
-def cache_key_of_store(namespace: str, digest: str) -> str:
+def cache_record_key(namespace: str, digest: str) -> str:
     """Return the key below the store's prefix under which it is kept what a step wrote; no pipeline's name has a dot."""
     return f"{namespace}/.cache/{digest.removeprefix('sha256:')}.json"
 

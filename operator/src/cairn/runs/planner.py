@@ -83,7 +83,7 @@ class Plan:
     look_again: datetime | None = None
     """When something is due that no event announces."""
     lookups: frozenset[str] = frozenset()
-    """Steps that could start, but for that the cache is to be asked for them first: nothing else of the plan is carried out."""
+    """Steps that could start, but for that the cache is to be asked for them first: until then no other one starts either."""
 
 
 def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
@@ -109,7 +109,8 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
         unmade = _unmade(states, attempts) - observed.refusals.keys()
         live = {attempt.workload for attempt in observed.attempts if attempt.phase in LIVE}
         candidates = Candidates(steps, whose_time_it_is, states, unmade, len(live), now)
-        lookups = _lookups(candidates, observed.cache)
+        if scheduler.starts_beside_others or candidates.nothing_under_way:
+            lookups = _lookups(candidates, observed.cache)
         launches = () if lookups else tuple(scheduler.launches(candidates))
         for launch in launches:
             name, number = launch.attempts[0]

@@ -16,6 +16,7 @@ from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
+from cairn.clients.wake import Wake
 from cairn.components.open_stores import OpenStores
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
@@ -25,7 +26,7 @@ from cairn.runs.graph import StepGraph
 from cairn.runs.hold import RETRY_REFUSED_SECONDS, Hold
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
-from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper, Wake
+from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper
 from cairn.runs.logs import with_logs
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.planner import Observed, Plan, plan
@@ -71,7 +72,7 @@ class RunReconciler:
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
         self._stores = stores or OpenStores(cluster)
-        self._cache = StepCache(cluster, self._stores, registries or Registries(), self._clock)
+        self._cache = StepCache(cluster, self._stores, registries or Registries(), self._clock, wake)
         self._keeper = Keeper(cluster, self._stores, self._clock, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
@@ -112,6 +113,7 @@ class RunReconciler:
     def stop(self) -> None:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
         self._keeper.stop()
+        self._cache.stop()
         self._stores.close()
 
     async def _start(
@@ -170,21 +172,26 @@ class RunReconciler:
         if hold is not None:
             observed = with_changes(observed, refusals=hold.refusals)
         steps, planned = await self._plan(body, maker, observed, choice)
-        if stack is not None:
-            kept = self._keeper.keep(body, identity(body), planned.steps, stack.artifact_store)
-            planned = with_changes(planned, steps=with_logs(planned.steps, kept))
+        store = stack.artifact_store if stack is not None else None
+        kept = self._keeper.keep(body, identity(body), planned.steps, store)
+        planned = with_changes(planned, steps=with_logs(planned.steps, kept))
         end_has_waited = self._end_has_waited(body, planned)
         if end_has_waited is not None and end_has_waited < MOMENT_SECONDS:
             return MOMENT_SECONDS - end_has_waited
         if end_has_waited is not None:
             planned = with_changes(planned, outcome=KEEPING)
+        context = None
+        if planned.launches and stack is not None:
+            context = pod_context_of(body, steps, planned.steps, stack, self._transfer)
+            launched = [steps.by_name[name] for launch in planned.launches for name, _ in launch.attempts]
+            checked = self._cache.without_changed_keys(body, context, launched, planned.steps)
+            planned = with_changes(planned, steps=checked)
         written = await self._record(body, status, planned, stack)
         if written is None:
             return None
         if planned.outcome.finished:
             await self._keeper.tell_of_lost(body)
-        if planned.launches and stack is not None:
-            context = pod_context_of(body, steps, planned.steps, stack, self._transfer)
+        if context is not None:
             refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
             if refusals:
                 refusals = {**observed.refusals, **refusals}
@@ -198,7 +205,7 @@ class RunReconciler:
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
-        again = self._keeper.seconds_until_again(body) if stack is not None else None
+        again = self._keeper.seconds_until_again(body)
         if end_has_waited is not None:
             again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
         return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))
@@ -227,7 +234,9 @@ class RunReconciler:
                 steps, observed = more, with_changes(observed, recorded=recorded)
             elif planned.lookups and stack is not None:
                 context = pod_context_of(body, steps, planned.steps, stack, self._transfer)
-                await self._cache.look_up(body, context, [steps.by_name[name] for name in sorted(planned.lookups)])
+                wanted = [steps.by_name[name] for name in sorted(planned.lookups)]
+                if not await self._cache.look_up(body, context, wanted):
+                    return steps, planned
                 observed = with_changes(observed, cache=self._cache.answers(body))
             else:
                 return steps, planned

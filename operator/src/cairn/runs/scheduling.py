@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
@@ -63,6 +63,11 @@ class Candidates:
         """How many steps have an attempt under way."""
         return sum(state.state in ACTIVE for state in self.states.values())
 
+    @property
+    def nothing_under_way(self) -> bool:
+        """Whether no Job or pod is there that has not ended, nor was one there as far as is recorded."""
+        return not self.live_workloads and self.active <= len(self.unmade)
+
     @cached_property
     def letting_pass(self) -> frozenset[str]:
         """The steps that let those start that only come after them."""
@@ -87,6 +92,9 @@ class Candidates:
 class Scheduler(Protocol):
     """Decides what starts, given each step's state."""
 
+    starts_beside_others: ClassVar[bool]
+    """Whether a step may start while others are under way; where not, it may be in their pod before its turn has come."""
+
     def launches(self, candidates: Candidates) -> Sequence[Launch]:
         """Return the Jobs to create now."""
         ...
@@ -97,6 +105,7 @@ class OneJobPerStep:
     """The orchestrator `kubernetes`: each step on its own as soon as what it needs has succeeded."""
 
     max_parallel_steps: int
+    starts_beside_others: ClassVar[bool] = True
 
     def launches(self, candidates: Candidates) -> Sequence[Launch]:
         """Return a Job for each ready step, as far as the limits allow."""
@@ -110,12 +119,13 @@ class OneJobPerStep:
 class OnePodForAll:
     """The orchestrator `local`: as many steps as can share a pod, one after another; the next pod when that one has ended."""
 
+    starts_beside_others: ClassVar[bool] = False
     pod_settings: Mapping[str, JsonObject]
     """What of each step's template, as it is written, concerns its whole pod: steps share one only where this is the same."""
 
     def launches(self, candidates: Candidates) -> Sequence[Launch]:
         """Return one Job, or none while one is under way."""
-        if candidates.live_workloads or candidates.active > len(candidates.unmade):
+        if not candidates.nothing_under_way:
             return []
         sequence = tuple(islice(self._sequence(candidates), MOST_STEPS_OF_A_POD))
         return [Launch(tuple((name, candidates.number(name)) for name in sequence))] if sequence else []

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from cairn.api.base import JsonObject
@@ -19,6 +20,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import SECRETS, NotFoundError
 from cairn.clients.registry import ImageReference, Registries, RegistryError, credentials_for
 from cairn.clients.store import Key, key_of
+from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
 from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
@@ -33,46 +35,120 @@ logger = logging.getLogger(__name__)
 LONGEST_MESSAGE = 256
 LARGEST_RECORD = 1024 * 1024
 LOOKUPS_AT_ONCE = 16
+ANSWERS_AWAITED_SECONDS = 0.5
+"""How long a reconcile waits for answers, which take some milliseconds; later ones wake the run."""
 DIGEST_KEPT_SECONDS = 30.0
 """How long the answer of a registry holds: a run may have a thousand steps of one image."""
 PULL_SECRET = ".dockerconfigjson"  # noqa: S105 - the name of a key
 
 
+CHANGED = "What it depends on has changed since the cache was asked for it; it is not kept in the cache."
+
+
+@dataclass
+class _Asked:
+    """What the cache has been asked for of a run."""
+
+    uid: str
+    answers: dict[str, CacheAnswer] = field(default_factory=dict[str, CacheAnswer])
+    """By step."""
+    under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
+    """By step, what asks for it, maybe with others."""
+
+
 class StepCache:
     """What is known of steps that may be cached; holds only what can be asked again."""
 
-    def __init__(self, cluster: Cluster, stores: OpenStores, registries: Registries, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, stores: OpenStores, registries: Registries, clock: Clock, wake: Wake) -> None:
+        """Make a cache; `wake` has a run reconciled when something is answered late."""
         self._cluster = cluster
         self._stores = stores
         self._registries = registries
         self._clock = clock
-        self._answers: dict[Key, tuple[str, dict[str, CacheAnswer]]] = {}
-        """By run, with its UID, and step."""
+        self._wake = wake
+        self._asked: dict[Key, _Asked] = {}
         self._digests: dict[tuple[str, str, tuple[str, ...]], tuple[float, asyncio.Future[str | RegistryError]]] = {}
         """By namespace, image and pull Secrets: until when an answer holds, and what a registry answered."""
 
     def answers(self, body: JsonObject) -> Mapping[str, CacheAnswer]:
         """Return what has been answered for a run's steps."""
-        uid, answers = self._answers.get(key_of(body), ("", {}))
-        return answers if uid == body["metadata"]["uid"] else {}
+        asked = self._asked.get(key_of(body))
+        return asked.answers if asked is not None and asked.uid == body["metadata"]["uid"] else {}
 
     def forget(self, key: Key) -> None:
         """Forget a run: it is over."""
-        self._answers.pop(key, None)
+        asked = self._asked.pop(key, None)
+        for task in asked.under_way.values() if asked is not None else ():
+            task.cancel()
 
-    async def look_up(self, body: JsonObject, context: PodContext, steps: Iterable[Step]) -> None:
-        """Ask for steps that are about to start. When the store does not answer for one, it is not asked for the others."""
-        uid = body["metadata"]["uid"]
-        known = self._answers.get(key_of(body))
-        if known is None or known[0] != uid:
-            known = self._answers[key_of(body)] = uid, {}
-        at_once, unavailable = asyncio.Semaphore(LOOKUPS_AT_ONCE), set[str]()
+    def stop(self) -> None:
+        """Stop what is under way."""
+        for key in list(self._asked):
+            self.forget(key)
+
+    async def look_up(self, body: JsonObject, context: PodContext, steps: Iterable[Step]) -> bool:
+        """Ask for steps that are about to start; return whether all is answered by now.
+
+        When the store does not answer for one, it is not asked for the others. A store, or a registry, that takes its time
+        does not hold up the reconciles of other runs.
+        """
+        key = key_of(body)
+        asked = self._asked.get(key)
+        if asked is None or asked.uid != body["metadata"]["uid"]:
+            self.forget(key)
+            asked = self._asked[key] = _Asked(body["metadata"]["uid"])
+        steps = tuple(steps)
+        new = [step for step in steps if step.name not in asked.under_way]
+        if new:
+            task = asyncio.create_task(self._ask_for(asked, context, new))
+            asked.under_way.update((step.name, task) for step in new)
+            await asyncio.wait({task}, timeout=ANSWERS_AWAITED_SECONDS)
+            if not task.done():
+                task.add_done_callback(lambda ended: None if ended.cancelled() else self._wake(key))
+        return not any(step.name in asked.under_way for step in steps)
+
+    def without_changed_keys(
+        self, body: JsonObject, context: PodContext, steps: Iterable[Step], statuses: Iterable[StepStatus]
+    ) -> tuple[StepStatus, ...]:
+        """Return the statuses, without the keys of those of the steps that do not run as they were when the cache was asked.
+
+        A stack may change while a step waits for its turn, or is tried again.
+        """
+        by_name = {step.name: step for step in steps}
+        return tuple(
+            self._without_changed_key(body, context, by_name[status.name], status)
+            if status.name in by_name and status.cache_key is not None
+            else status
+            for status in statuses
+        )
+
+    def _without_changed_key(self, body: JsonObject, context: PodContext, step: Step, status: StepStatus) -> StepStatus:
+        if status.cache_key == cache_key(context, step, status.image_digest or ""):
+            return status
+        asked = self._asked.get(key_of(body))
+        if asked is not None:
+            asked.answers[step.name] = CacheAnswer(image_digest=status.image_digest, message=CHANGED)
+        return status.model_copy(update={"cache_key": None, "cache_message": CHANGED})
+
+    async def _ask_for(self, asked: _Asked, context: PodContext, steps: Iterable[Step]) -> None:
+        """Put down the answers, when all are there: so the run is woken once for them."""
+        at_once, unavailable, answers = asyncio.Semaphore(LOOKUPS_AT_ONCE), set[str](), dict[str, CacheAnswer]()
 
         async def ask(step: Step) -> None:
             async with at_once:
-                known[1][step.name] = await self._answer(context, step, unavailable)
+                answers[step.name] = await self._answer_in_any_case(context, step, unavailable)
 
         await asyncio.gather(*(ask(step) for step in steps))
+        asked.answers.update(answers)
+        for step in steps:
+            asked.under_way.pop(step.name, None)
+
+    async def _answer_in_any_case(self, context: PodContext, step: Step, unavailable: set[str]) -> CacheAnswer:
+        try:
+            return await self._answer(context, step, unavailable)
+        except Exception:
+            logger.exception("The cache cannot be asked for step %s of run %s", step.name, context.run.name)
+            return CacheAnswer(message="The cache could not be asked; the operator's log has the reason.")
 
     async def _answer(self, context: PodContext, step: Step, unavailable: set[str]) -> CacheAnswer:
         store = context.stack.artifact_store
@@ -93,7 +169,7 @@ class StepCache:
             return CacheAnswer(key, digest, f"The cache could not be read: {next(iter(unavailable))}"[:LONGEST_MESSAGE])
         try:
             client = await self._stores.client_of(store)
-            record = await self._record(client, store, naming.cache_key_of_store(context.run.namespace, key), step)
+            record = await self._record(client, store, naming.cache_record_key(context.run.namespace, key), step)
         except (StoreUnavailableError, *CAN_BE_TRIED_AGAIN) as error:
             unavailable.add(str(error))
             return CacheAnswer(key, digest, f"The cache could not be read: {error}"[:LONGEST_MESSAGE])
