@@ -8,13 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster
-from manifests import ORCHESTRATORS, WORKLOADS, component, s3, secret, stack
+from manifests import ORCHESTRATORS, RESTRICTED, WORKLOADS, component, s3, secret, stack
 from s3 import S3Server, s3_server
 
 LAST = ("test_faults.py", "test_permissions.py", "test_uninstall.py")
 """Faults that concern all, tests of what the others leave behind, and the end of the operator, in this order."""
-
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,8 @@ while not os.path.exists('/tmp/go'):
     time.sleep(0.1)
 """
 """Script that waits until `Cluster.release` lets it go on."""
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""Labels of a namespace that allows restricted pods only."""
 PYTHON_IMAGE = os.environ.get("CAIRN_TEST_STEP_IMAGE", "python:3.11-slim-bookworm")
 
 

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from cluster import Body, Cluster, condition
-from conftest import RESTRICTED
-from manifests import component, s3, secret, stack
+from manifests import RESTRICTED, component, s3, secret, stack
 from s3 import S3Server
 
 SAMPLES = Path(__file__).parents[2] / "manifests/samples"

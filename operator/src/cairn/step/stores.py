@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
 
 RETRY_SECONDS_ENV: Final = "CAIRN_TRANSFER_RETRY_SECONDS"
-RETRY_SECONDS: Final = 60
-RETRIES: Final = 12  # enough to live through the restart of a server; the seconds are what bounds them
+RETRY_SECONDS: Final = 120  # enough to live through the restart of a server
+RETRIES: Final = 30  # the seconds are what bounds them
 READ_CHUNK: Final = 1024 * 1024
 CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
