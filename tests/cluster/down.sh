@@ -15,9 +15,10 @@ main() {
   say "Cluster $CLUSTER_NAME is gone."
 }
 
-# As `kind delete cluster` does it, without needing kind.
+# As `kind delete cluster` does it, without needing kind; with this cluster go those besides it.
 delete_nodes() {
-  docker ps -aq --filter "label=io.x-k8s.kind.cluster=$CLUSTER_NAME" | xargs -r docker rm -fv >/dev/null
+  docker ps -a --filter label=io.x-k8s.kind.cluster --format '{{.ID}} {{.Label "io.x-k8s.kind.cluster"}}' |
+    awk -v name="$CLUSTER_NAME" '$2 == name || index($2, name "-") == 1 {print $1}' | xargs -r docker rm -fv >/dev/null
 }
 
 main

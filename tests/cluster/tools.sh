@@ -31,6 +31,13 @@ make_helm() {
   add_to_path "$directory"
 }
 
+# What plays the kubelets of nodes that are not there
+make_kwok() {
+  local directory=$TOOLS/kwok-$KWOK_VERSION
+  step_once "build kwok $KWOK_VERSION" "$directory/kwok" go_install "sigs.k8s.io/kwok/cmd/kwok@$KWOK_VERSION"
+  add_to_path "$directory"
+}
+
 # The node image has a kubectl of the cluster's own version.
 make_kubectl() {
   local directory=$TOOLS/kubectl-${NODE_IMAGE##*:}

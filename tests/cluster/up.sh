@@ -38,6 +38,7 @@ use_kind_cluster() {
   use_tool kind
   use_tool kubectl
   use_tool helm
+  case $VARIANT in "" | real) ;; *) make_kwok ;; esac
   if cluster_is_whole; then
     say "Cluster $CLUSTER_NAME is up."
   else
@@ -45,14 +46,14 @@ use_kind_cluster() {
     say "Cluster $CLUSTER_NAME is up after $((SECONDS - start)) s."
   fi
   write_env "$STATE/env"
-  say "Use it by \`tests/cluster/with.sh COMMAND\`, or with KUBECONFIG=$KUBECONFIG."
+  say "Use it by \`${VARIANT:+CLUSTER_VARIANT=$VARIANT }tests/cluster/with.sh COMMAND\`, or with KUBECONFIG=$KUBECONFIG."
 }
 
 # Nodes that were stopped, by a test or by a reboot, are started. What does not get Ready after that is made anew.
 cluster_is_whole() {
   local nodes
   nodes=$(kind get nodes --name "$CLUSTER_NAME" 2>/dev/null)
-  [ -e "$STATE/created" ] && [ "$(wc -w <<<"$nodes")" = 2 ] || return 1
+  [ -e "$STATE/created" ] && [ "$(wc -w <<<"$nodes")" = "$(node_count)" ] || return 1
   # shellcheck disable=SC2086
   docker start $nodes >/dev/null && kind export kubeconfig --name "$CLUSTER_NAME" -q || return 1
   await 30 kubectl get node || return 1
@@ -60,24 +61,27 @@ cluster_is_whole() {
 }
 
 nodes_are_ready() {
-  kubectl wait node --all --for=condition=Ready --timeout=90s && [ "$(kubectl get node -o name | wc -l)" = 2 ]
+  kubectl wait node -l '!cairn.dev/fake' --for=condition=Ready --timeout=90s &&
+    [ "$(kubectl get node -l '!cairn.dev/fake' -o name | wc -l)" = "$(node_count)" ]
 } >/dev/null
+
+node_count() { grep -c -e '- role:' "$KIND_CONFIG"; }
 
 create_cluster() {
   kind delete cluster --name "$CLUSTER_NAME" -q
   rm -rf "$STATE/audit" "$STATE/created"
   mkdir -p "$STATE/audit"
-  cp "$HERE/audit-policy.yaml" "$STATE/audit/policy.yaml"
+  cp "$AUDIT_POLICY" "$STATE/audit/policy.yaml"
   touch "$STATE/audit/audit.log"  # the API server, root in its container, keeps the owner and mode that it finds
   kind_config >"$STATE/kind.yaml"
   step "create cluster $CLUSTER_NAME" kind create cluster --name "$CLUSTER_NAME" --image "$NODE_IMAGE" \
     --config "$STATE/kind.yaml" --wait 180s
-  step "wait for both nodes" nodes_are_ready
+  step "wait for its nodes" nodes_are_ready
   touch "$STATE/created"
 }
 
 kind_config() {
-  sed "s|@STATE@|$STATE|" "$HERE/kind.yaml"
+  sed "s|@STATE@|$STATE|" "$KIND_CONFIG"
   if ! has_sys_resource; then  # a process may then not lower its own OOM score
     cat <<'YAML'
 containerdConfigPatches:

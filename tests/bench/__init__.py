@@ -1,0 +1,1 @@
+"""What Cairn costs, beside the same work as plain Jobs and pods. Run as `python -m tests.bench`; see README.md."""

@@ -1,0 +1,75 @@
+"""`make bench`: measures all parts, or those asked for, and writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tests.bench import report
+from tests.bench.cluster import CHECKOUT, DEFAULTS, RAISED, REAL, cluster
+from tests.bench.machine import describe
+from tests.bench.measure import Bench, tell
+from tests.bench.parts import PARTS, RESTART
+from tests.bench.restart import measure_restart
+from tests.bench.results import Measurement, Part, Results
+
+RESULTS = CHECKOUT / "docs/benchmarks/results.json"
+
+
+def main() -> None:
+    """Measure, keep the results, write the report."""
+    arguments = _arguments()
+    if not arguments.render:
+        asyncio.run(_measure(arguments))
+    report.write(Results.load(arguments.results), arguments.results.parent)
+
+
+async def _measure(arguments: argparse.Namespace) -> None:
+    results = Results.load(arguments.results)
+    measured: dict[str, list[Measurement]] = {}
+    for variant in (REAL, RAISED, DEFAULTS):
+        names = [name for name in arguments.only if variant in PARTS[name].clusters and variant in arguments.clusters]
+        if not names:
+            continue
+        async with cluster(variant, keep=arguments.keep) as made:
+            bench = Bench(made)
+            await bench.prepare()
+            results.machine = await describe(made)
+            for name in names:
+                part = PARTS[name]
+                tell(f"  {part.title}")
+                kept = measured.setdefault(name, [])
+                if name == RESTART:
+                    kept.append(await measure_restart(bench, arguments.size))
+                else:
+                    kept += [one async for one in bench.measure(name, part, arguments.size, arguments.repetitions)]
+                results.parts[name] = _part(kept, results.parts.get(name), arguments.clusters)
+                results.save(arguments.results)
+
+
+def _part(measured: Sequence[Measurement], before: Part | None, clusters: Sequence[str]) -> Part:
+    """Return the part with what is new, and what it had of clusters that were left out."""
+    others = [one for one in (before.measurements if before else ()) if one.cluster not in clusters]
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, check=True)
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    return Part(date=date, commit=commit.stdout.decode().strip(), measurements=[*others, *measured])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    clusters = (REAL, RAISED, DEFAULTS)
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts")
+    parser.add_argument("--clusters", nargs="+", choices=clusters, default=clusters, help="on these clusters")
+    parser.add_argument("--size", type=float, default=1, help="of floods and large runs, 0.05 to try the bench itself")
+    parser.add_argument("--repetitions", type=int, help="instead of each part's own")
+    parser.add_argument("--keep", action="store_true", help="keep the clusters")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the report again")
+    parser.add_argument("--results", type=type(RESULTS), default=RESULTS, help="where to keep what is measured")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
