@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tests.bench import report
-from tests.bench.cluster import CHECKOUT, DEFAULTS, RAISED, REAL, cluster
+from tests.bench.cluster import CHECKOUT, cluster
 from tests.bench.machine import describe
 from tests.bench.measure import Bench, tell
+from tests.bench.names import DEFAULTS, RAISED, REAL
 from tests.bench.parts import PARTS, RESTART
 from tests.bench.restart import measure_restart
 from tests.bench.results import Measurement, Part, Results

@@ -22,6 +22,7 @@ from tests.bench.follow import (
     run_has_finished,
     task_of,
 )
+from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS
 from tests.bench.objects import JOBS_STACK, plain_job, plain_pod
 from tests.bench.work import Task, Work
 
@@ -126,7 +127,7 @@ class CairnArm:
     @property
     def name(self) -> str:
         """What it is called in the report."""
-        return "Cairn, Jobs" if self.stack == JOBS_STACK else "Cairn, pods"
+        return CAIRN_JOBS if self.stack == JOBS_STACK else CAIRN_PODS
 
     async def do(self, work: Work) -> Done:
         """Create the runs at once and wait for the last to finish."""
@@ -161,7 +162,7 @@ class PlainArm:
     @property
     def name(self) -> str:
         """What it is called in the report."""
-        return "bare pods" if self.pods else "plain Jobs"
+        return BARE_PODS if self.pods else PLAIN_JOBS
 
     async def do(self, work: Work) -> Done:
         """Create the Jobs that wait for nothing at once, each other one when all that it waits for have finished."""

@@ -25,11 +25,11 @@ from cairn.clients.kubernetes import (
     Kubernetes,
 )
 from tests.bench import objects
+from tests.bench.names import REAL
 
 CHECKOUT = Path(__file__).parents[2]
 CLUSTERS = CHECKOUT / "tests/bench/clusters"
 WITH = CHECKOUT / "tests/cluster/with.sh"
-REAL, DEFAULTS, RAISED = "real", "defaults", "raised"
 FAKE_NODES = 10
 MEMORY_LIMIT = "2Gi"
 """Of the operator: the chart's is for fewer runs than are asked for here."""
@@ -62,7 +62,8 @@ class BenchCluster:
         await self.kubectl("rollout", "status", "deployment/cairn", "-n", "cairn-system", "--timeout=180s")
 
     async def add_namespace(self, name: str, *, stacks: bool) -> None:
-        """Make a namespace, with the Stacks of `objects.components` if asked for."""
+        """Make a namespace anew, with the Stacks of `objects.components` if asked for."""
+        await self.kubectl("delete", "namespace", name, "--ignore-not-found")
         await _apply(self.variant, [objects.namespace(name)])
         if not stacks:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.bench.cluster import DEFAULTS, RAISED, REAL
+from tests.bench.names import DEFAULTS, RAISED, REAL
 from tests.bench.objects import JOBS_STACK, PODS_STACK
 from tests.bench.work import Work, chain, fan_out, for_each, layers, one_step
 

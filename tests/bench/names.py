@@ -1,0 +1,6 @@
+"""What results call the clusters and the ways to do work."""
+
+REAL, DEFAULTS, RAISED = "real", "defaults", "raised"
+"""Clusters, each described by the file of that name in `clusters`."""
+PLAIN_JOBS, BARE_PODS = "plain Jobs", "bare pods"
+CAIRN_JOBS, CAIRN_PODS = "Cairn, Jobs", "Cairn, pods"

@@ -1,0 +1,176 @@
+"""The tables of the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS, REAL
+from tests.bench.parts import PARTS, RESTART
+from tests.bench.results import DRY_RUN, Measurement, Results
+from tests.bench.statistics import (
+    cpu_seconds,
+    gaps,
+    median_rate,
+    median_seconds,
+    operator_writes,
+    peak_mib,
+    quantile,
+    writes,
+)
+from tests.bench.targets import CLUSTERS, FLOORS, verdicts
+
+VERBS = ("GET", "LIST", "POST", "PUT", "PATCH", "DELETE")
+REAL_PARTS = ("one", "chain", "fan-out", "burst")
+FLOODS = ("flood-1000", "flood-5000")
+LARGE = ("steps-500", "for-each-1000", "status-5", "status-50", "status-500")
+
+
+def machine(results: Results) -> str:
+    """Return what was measured on, and when."""
+    dates = sorted({part.date for part in results.parts.values()})
+    commits = sorted({part.commit for part in results.parts.values()})
+    measured = {"measured": " to ".join(dict.fromkeys((dates[0], dates[-1]))), "commit": ", ".join(commits)}
+    return table(("", ""), ([name, value] for name, value in {**results.machine, **measured}.items()))
+
+
+def targets(results: Results) -> str:
+    """Return each target and whether it is met."""
+    rows = [[one.target, one.measured, "met" if one.met else "**not met**"] for one in verdicts(results)]
+    return table(("target", "measured", ""), rows)
+
+
+def real(results: Results) -> str:
+    """Return the works on real nodes."""
+    rows: list[list[str]] = []
+    for name in _measured(results, REAL_PARTS):
+        floor, runs = results.parts[name].of(PLAIN_JOBS), results.parts[name].of(CAIRN_JOBS)
+        rows.append(
+            [
+                PARTS[name].title,
+                f"{median_seconds(floor):.1f}",
+                f"{median_seconds(runs):.1f}",
+                f"{median_seconds(runs) / median_seconds(floor):.2f}",
+                _gaps(floor),
+                _gaps(runs),
+                f"{operator_writes(runs):.1f}",
+                f"{cpu_seconds(runs):.2f}",
+                f"{peak_mib(runs):.0f}",
+                str(len(runs)),
+            ]
+        )
+    head = (
+        "work", "plain Jobs s", "Cairn s", "Cairn ÷ plain", "gap of plain Jobs ms, p50 / p90", "of Cairn",
+        "operator's writes per run", "its CPU s", "its peak MiB", "n",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def floods(results: Results) -> str:
+    """Return the floods."""
+    rows: list[list[str]] = []
+    for name in _measured(results, FLOODS):
+        for cluster, rates in CLUSTERS.items():
+            for arm, floor_arm in FLOORS.items():
+                floor, runs = results.parts[name].of(floor_arm, cluster), results.parts[name].of(arm, cluster)
+                if not floor or not runs:
+                    continue
+                rows.append(
+                    [
+                        f"{runs[0].runs:,}",
+                        rates,
+                        arm,
+                        f"{median_seconds(floor):.0f}",
+                        f"{median_seconds(runs):.0f}",
+                        f"{median_rate(floor):.1f}",
+                        f"{median_rate(runs):.1f}",
+                        f"{median_rate(runs) / median_rate(floor):.2f}",
+                        f"{operator_writes(runs):.1f}",
+                        f"{cpu_seconds(runs):.0f}",
+                        f"{peak_mib(runs):.0f}",
+                        str(len(runs)),
+                    ]
+                )
+    head = (
+        "runs", "control plane", "", "floor s", "Cairn s", "floor /s", "Cairn /s", "Cairn ÷ floor",
+        "operator's writes per run", "its CPU s", "its peak MiB", "n",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def large(results: Results) -> str:
+    """Return the runs of many steps."""
+    rows: list[list[str]] = []
+    for name in _measured(results, LARGE):
+        floor, runs = results.parts[name].of(PLAIN_JOBS), results.parts[name].of(CAIRN_JOBS)
+        sizes = [size for one in runs for size in one.patch_bytes]
+        rows.append(
+            [
+                PARTS[name].title,
+                f"{median_seconds(floor):.0f}" if floor else "",
+                f"{median_seconds(runs):.0f}",
+                f"{max(one.status_bytes or 0 for one in runs) / 1024:.1f}",
+                f"{median([len(one.patch_bytes) for one in runs]):.0f}",
+                *(f"{quantile(sizes, part):,.0f}" for part in (0.5, 0.99, 1)),
+                f"{cpu_seconds(runs):.1f}",
+                f"{peak_mib(runs):.0f}",
+            ]
+        )
+    head = (
+        "run", "plain Jobs s", "Cairn s", "largest status KiB", "updates", "bytes of one, p50", "p99", "largest",
+        "operator's CPU s", "its peak MiB",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def restart(results: Results) -> str:
+    """Return what happened when after the operator's pod was deleted."""
+    if RESTART not in results.parts:
+        return "Not measured yet."
+    (one,) = results.parts[RESTART].measurements
+    used = one.operator
+    said = f"{PARTS[RESTART].title} of one step each; the operator's pod is deleted as `kubectl delete pod` does it."
+    if used is not None:
+        reads = sum(used.requests.values()) - used.writes
+        said += f" The new operator took {used.cpu_seconds:.1f} CPU seconds, {used.peak_mib:.0f} MiB"
+        said += f" and {reads} reads and dry runs and {used.writes} writes."
+    rows = ([what, f"{seconds:.1f}"] for what, seconds in one.moments.items())
+    return f"{one.runs:,} runs: {said}\n\n{table(('seconds after that', ''), rows)}"
+
+
+def requests(results: Results) -> str:
+    """Return everybody's requests by verb."""
+    rows: list[list[str]] = []
+    for name in _measured(results, (*REAL_PARTS, *FLOODS, *LARGE[:2])):
+        for cluster in (REAL, *CLUSTERS):
+            for arm in (PLAIN_JOBS, CAIRN_JOBS, BARE_PODS, CAIRN_PODS):
+                found = results.parts[name].of(arm, cluster)
+                if found:
+                    where = f", {CLUSTERS[cluster]}" if name in FLOODS else ""
+                    own = f"{operator_writes(found):.1f}" if found[0].operator else ""
+                    by_verb = [_of_verb(found, verb) for verb in VERBS]
+                    rows.append([PARTS[name].title + where, arm, *by_verb, f"{writes(found):.1f}", own])
+    return table(("", "", *VERBS, "writes", "the operator's"), rows)
+
+
+def _of_verb(measurements: Sequence[Measurement], verb: str) -> str:
+    def each_run(name: str) -> float:
+        return median([one.requests.get(name, 0) / one.runs for one in measurements])
+
+    dry = each_run(f"{verb} {DRY_RUN}")
+    return f"{each_run(verb):.1f}" + (f" ({dry:.1f})" if dry >= 0.05 else "")
+
+
+def _gaps(measurements: Sequence[Measurement]) -> str:
+    found = gaps(measurements)
+    return f"{quantile(found, 0.5):.0f} / {quantile(found, 0.9):.0f}" if found else ""
+
+
+def _measured(results: Results, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name in results.parts]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

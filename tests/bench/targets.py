@@ -1,0 +1,99 @@
+"""What Cairn is meant to cost at most, and whether it does. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, DEFAULTS, PLAIN_JOBS, RAISED
+from tests.bench.results import Measurement, Results
+from tests.bench.statistics import gaps, median_rate, median_seconds, operator_writes, peak_mib, quantile
+
+CLUSTERS = {DEFAULTS: "default rates", RAISED: "raised rates"}
+FLOORS = {CAIRN_JOBS: PLAIN_JOBS, CAIRN_PODS: BARE_PODS}
+GROWTH = 1.25
+"""By how much the median update of a long run may be larger than that of a short one: times and counters have digits."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target, and how far from it Cairn is."""
+
+    target: str
+    measured: str
+    met: bool
+
+
+def verdicts(results: Results) -> Iterator[Verdict]:
+    """Yield a verdict on each target of what has been measured."""
+    measured = _Measured(results)
+    for name, title, limit in (
+        ("chain", "chain of 5", 1.10),
+        ("fan-out", "fan-out 1→20→1", 1.10),
+        ("burst", "30 one-step runs at once", 1.15),
+    ):
+        if measured.has(name):
+            ratio = median_seconds(measured(name, CAIRN_JOBS)) / median_seconds(measured(name, PLAIN_JOBS))
+            yield Verdict(f"{title}: at most {limit:.2f} × the time of plain Jobs", f"{ratio:.2f} ×", ratio <= limit)
+    for name in ("chain", "fan-out"):
+        if measured.has(name):
+            gap = quantile(gaps(measured(name, CAIRN_JOBS)), 0.5)
+            what = f"{name}: from a pod's end to the next Job's creation, less than 100 ms (p50)"
+            yield Verdict(what, f"{gap:.0f} ms", gap < 100)
+    yield from _writes(measured)
+    for name, limit in (("flood-1000", 300), ("flood-5000", 600)):
+        if measured.has(name):
+            yield from _flood(measured, name, limit)
+    yield from _sizes(measured)
+
+
+class _Measured:
+    def __init__(self, results: Results) -> None:
+        self._parts = results.parts
+
+    def has(self, *names: str) -> bool:
+        return all(name in self._parts for name in names)
+
+    def __call__(self, part: str, arm: str, cluster: str = "") -> list[Measurement]:
+        return list(self._parts[part].of(arm, cluster))
+
+
+def _writes(measured: _Measured) -> Iterator[Verdict]:
+    if not measured.has("one"):
+        return
+    first = operator_writes(measured("one", CAIRN_JOBS))
+    yield Verdict("one step: at most 6 writes by the operator", f"{first:.1f}", first <= 6)
+    for name in ("chain", "fan-out"):
+        if measured.has(name):
+            runs = measured(name, CAIRN_JOBS)
+            further = (operator_writes(runs) - first) / (runs[0].steps - 1)
+            yield Verdict(f"{name}: at most 3 for each further step", f"{further:.1f}", further <= 3)
+
+
+def _flood(measured: _Measured, name: str, limit: float) -> Iterator[Verdict]:
+    for cluster, rates in CLUSTERS.items():
+        for arm, floor in FLOORS.items():
+            runs, floors = measured(name, arm, cluster), measured(name, floor, cluster)
+            if not runs or not floors:
+                continue
+            share = median_rate(runs) / median_rate(floors)
+            what = f"{runs[0].runs:,} runs, {rates}: at least half the rate of {floor}"
+            yield Verdict(what, f"{share:.2f} ×, {median_rate(runs):.1f}/s", share >= 0.5)
+    runs = [*measured(name, CAIRN_JOBS), *measured(name, CAIRN_PODS)]
+    peak = peak_mib(runs)
+    yield Verdict(f"{runs[0].runs:,} runs: operator under {limit} MiB", f"{peak:.0f} MiB", peak < limit)
+
+
+def _sizes(measured: _Measured) -> Iterator[Verdict]:
+    if measured.has("status-5", "status-500"):
+        short, long = (_median_update(measured, name) for name in ("status-5", "status-500"))
+        what = "a status update's size does not grow with the number of steps"
+        yield Verdict(what, f"p50 {short:,.0f} bytes with 5 steps, {long:,.0f} with 500", long <= GROWTH * short)
+    for name, title in (("steps-500", "a run of 500 steps"), ("for-each-1000", "a run with forEach 1,000")):
+        if measured.has(name):
+            size = max(one.status_bytes or 0 for one in measured(name, CAIRN_JOBS)) / 1024
+            yield Verdict(f"{title}: it finishes, status under 512 KiB", f"{size:.0f} KiB", size < 512)
+
+
+def _median_update(measured: _Measured, name: str) -> float:
+    return quantile((size for one in measured(name, CAIRN_JOBS) for size in one.patch_bytes), 0.5)
