@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from cairn.clients.kubernetes import (
     Kubernetes,
     NotFoundError,
     error_of,
+    unlimited,
 )
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -335,3 +337,13 @@ async def test_a_log_is_read_from_its_end(server: ApiServer, kubernetes: Kuberne
     assert text == "café �"
     assert server.last.path == "/api/v1/namespaces/ml/pods/a/log"
     assert dict(server.last.query) == {"container": "train", "tailLines": "40"}
+
+
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+def test_a_proxy_is_looked_for_where_there_is_one(proxy: str, monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    assert unlimited().client_session_kwargs == {"trust_env": bool(proxy)}
