@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import subprocess
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 from tests.bench import report
@@ -40,15 +40,20 @@ async def _measure(arguments: argparse.Namespace) -> None:
             await bench.prepare()
             results.machine = await describe(made)
             for name in names:
-                part = PARTS[name]
-                tell(f"  {part.title}")
+                tell(f"  {PARTS[name].title}")
                 kept = measured.setdefault(name, [])
-                if name == RESTART:
-                    kept.append(await measure_restart(bench, arguments.size))
-                else:
-                    kept += [one async for one in bench.measure(name, part, arguments.size, arguments.repetitions)]
-                results.parts[name] = _part(kept, results.parts.get(name), arguments.clusters)
-                results.save(arguments.results)
+                async for one in _of(bench, name, arguments):
+                    kept.append(one)
+                    results.parts[name] = _part(kept, results.parts.get(name), arguments.clusters)
+                    results.save(arguments.results)
+
+
+async def _of(bench: Bench, name: str, arguments: argparse.Namespace) -> AsyncIterator[Measurement]:
+    if name == RESTART:
+        yield await measure_restart(bench, arguments.size)
+        return
+    async for one in bench.measure(name, PARTS[name], arguments.size, arguments.repetitions):
+        yield one
 
 
 def _part(measured: Sequence[Measurement], before: Part | None, clusters: Sequence[str]) -> Part:

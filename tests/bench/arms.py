@@ -6,10 +6,10 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, Kubernetes, Resource
@@ -22,13 +22,11 @@ from tests.bench.follow import (
     run_has_finished,
     task_of,
 )
+from tests.bench.many import create_all
 from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS
 from tests.bench.objects import JOBS_STACK, plain_job, plain_pod
 from tests.bench.work import Task, Work
 
-Item = TypeVar("Item")
-
-CREATED_AT_A_TIME = 20
 NO_PROGRESS_SECONDS = 600
 PROGRESS_SECONDS = 10
 
@@ -204,27 +202,3 @@ class PlainArm:
         make = plain_pod if self.pods else plain_job
         manifests = (make(self.job_of_cairn, run, step) for run, step in tasks)
         await create_all(self.kubernetes, PODS if self.pods else JOBS, self.namespace, manifests)
-
-
-async def create_all(
-    kubernetes: Kubernetes, resource: Resource, namespace: str, manifests: Iterable[JsonObject]
-) -> None:
-    """Create objects as fast as a client with some connections can."""
-
-    async def create(manifest: JsonObject) -> None:
-        await kubernetes.create(resource, namespace, manifest)
-
-    await for_all(manifests, create)
-
-
-async def for_all(items: Iterable[Item], act: Callable[[Item], Awaitable[object]]) -> None:
-    """Do something with each item, some at a time."""
-    rest = iter(items)
-
-    async def worker() -> None:
-        for item in rest:
-            await act(item)
-
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(CREATED_AT_A_TIME):
-            workers.create_task(worker())

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import ApiClient
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import (
@@ -23,8 +23,10 @@ from cairn.clients.kubernetes import (
     STACK_COMPONENTS,
     STACKS,
     Kubernetes,
+    unlimited,
 )
 from tests.bench import objects
+from tests.bench.many import delete_all
 from tests.bench.names import REAL
 
 CHECKOUT = Path(__file__).parents[2]
@@ -77,12 +79,8 @@ class BenchCluster:
 
     async def clear(self, namespace: str) -> None:
         """Delete what the work left, and wait until it is gone."""
-        await self.kubernetes.delete_all(PIPELINE_RUNS, namespace, selector="")
-        await self.kubernetes.delete_all(JOBS, namespace, selector="")
-        await self.kubernetes.delete_all(PODS, namespace, selector="")
         for resource in (PIPELINE_RUNS, JOBS, PODS):
-            while (await self.kubernetes.list(resource, namespace))[0]:
-                await asyncio.sleep(1)
+            await delete_all(self.kubernetes, resource, namespace)
 
 
 @asynccontextmanager
@@ -132,8 +130,7 @@ async def _fake_nodes(variant: str, kubernetes: Kubernetes) -> AsyncGenerator[No
 
 
 async def _connect(variant: str) -> Kubernetes:
-    configuration = Configuration()
-    configuration.connection_pool_maxsize = 0
+    configuration = unlimited()
     await config.load_kube_config(str(_state(variant) / "kubeconfig"), client_configuration=configuration)
     return Kubernetes(ApiClient(configuration))
 

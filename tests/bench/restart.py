@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import PIPELINE_RUNS, PODS
-from tests.bench.arms import create_all, for_all
 from tests.bench.cost import audited, by_verb, pod_of
 from tests.bench.follow import following, has_ended, run_has_finished
+from tests.bench.many import create_all, for_all
 from tests.bench.measure import CAIRN_NAMESPACE, Bench, moments, tell
 from tests.bench.objects import HOLD_ANNOTATION, PODS_STACK
 from tests.bench.parts import ACTIVE_RUNS, PARTS, RESTART
