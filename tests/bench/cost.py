@@ -44,7 +44,7 @@ class Cost:
 
     requests: dict[str, float]
     operator: OperatorCost
-    patch_bytes: list[int]
+    updates: list[tuple[int, int]]
 
 
 class Meter:
@@ -80,7 +80,7 @@ class Meter:
         return Cost(
             {verb: count for verb, count in sorted(spent.items()) if count > 0},
             OperatorCost(requests=by_verb(events), cpu_seconds=round(cpu - before.cpu_seconds, 2), peak_mib=peak),
-            patch_sizes(events),
+            list(updates(events)),
         )
 
     async def _requests(self) -> Mapping[str, float]:
@@ -129,13 +129,21 @@ def by_verb(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def patch_sizes(events: Iterable[Mapping[str, Any]]) -> list[int]:
-    """Return the bytes of each update of a run's status."""
-    return [
-        len(json.dumps(event["requestObject"], separators=(",", ":")))
-        for event in events
-        if event["objectRef"]["resource"] == "pipelineruns" and "requestObject" in event
-    ]
+def updates(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Yield the bytes of each update of a run's status, and of how many steps it tells."""
+    for event in events:
+        if event["objectRef"]["resource"] == "pipelineruns" and "requestObject" in event:
+            operations = event["requestObject"]
+            steps: set[str] = set()
+            for operation in operations:
+                value = operation.get("value")
+                if operation["path"] == "/status":
+                    steps |= {step["name"] for step in value.get("steps", ())}
+                elif operation["path"] == "/status/steps":
+                    steps |= {step["name"] for step in value}
+                elif operation["path"].startswith("/status/steps/"):
+                    steps.add(operation["path"].split("/")[3])
+            yield len(json.dumps(operations, separators=(",", ":"))), len(steps)
 
 
 def pod_of(event: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ class Bench:
             requests=cost.requests,
             operator=cost.operator if is_cairn else None,
             status_bytes=done.largest_status,
-            patch_bytes=cost.patch_bytes if is_cairn and done.largest_status else [],
+            updates=cost.updates if is_cairn and done.largest_status else [],
         )
 
     def cairn(self, stack: str, *, timelines: bool = True) -> CairnArm:

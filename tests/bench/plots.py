@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS
 from tests.bench.parts import PARTS
 from tests.bench.results import Results
-from tests.bench.statistics import gaps, median_rate, median_seconds
+from tests.bench.statistics import bytes_of_a_step, gaps, median_rate, median_seconds
 from tests.bench.tables import FLOODS, REAL_PARTS
 from tests.bench.targets import CLUSTERS
 
@@ -82,11 +82,11 @@ def _updates(results: Results, directory: Path) -> None:
         return
     figure, axes = _figure()
     runs = [results.parts[name].of(CAIRN_JOBS) for name in names]
-    sizes = [[size for one in measured for size in one.patch_bytes] for measured in runs]
+    sizes = [bytes_of_a_step(measured) for measured in runs]
     axes.boxplot(sizes, whis=(1, 99), widths=0.4, medianprops={"color": COLORS[CAIRN_JOBS], "linewidth": 2})
     axes.set_xticks(range(1, len(names) + 1), [f"{measured[0].steps} steps" for measured in runs])
-    axes.set_yscale("log")
-    axes.set_ylabel("bytes of a status update")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("bytes of an update for each step it tells of")
     _save(figure, directory / "updates.svg")
 
 

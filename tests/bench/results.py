@@ -51,8 +51,8 @@ class Measurement(BaseModel):
     """Everybody's requests by verb, leases left out and the idle rate deducted."""
     operator: OperatorCost | None = None
     status_bytes: int | None = None
-    patch_bytes: list[int] = []
-    """Sizes of the operator's status updates."""
+    updates: list[tuple[int, int]] = []
+    """Of each of the operator's status updates, its bytes, and of how many steps it tells."""
     moments: dict[str, float] = {}
     """Seconds until something happened, where a part asks for more."""
 

@@ -49,3 +49,8 @@ def cpu_seconds(measurements: Sequence[Measurement]) -> float:
 def writes(measurements: Sequence[Measurement]) -> float:
     """Return the median of everybody's writes for each run."""
     return statistics.median([one.writes for one in measurements] or [0])
+
+
+def bytes_of_a_step(measurements: Sequence[Measurement]) -> list[float]:
+    """Return the size of each status update for each step that it tells of: steps that change at once go together."""
+    return [size / steps for one in measurements for size, steps in one.updates if steps]

@@ -9,6 +9,7 @@ from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS, REA
 from tests.bench.parts import PARTS, RESTART
 from tests.bench.results import DRY_RUN, Measurement, Results
 from tests.bench.statistics import (
+    bytes_of_a_step,
     cpu_seconds,
     gaps,
     median_rate,
@@ -103,22 +104,23 @@ def large(results: Results) -> str:
     rows: list[list[str]] = []
     for name in _measured(results, LARGE):
         floor, runs = results.parts[name].of(PLAIN_JOBS), results.parts[name].of(CAIRN_JOBS)
-        sizes = [size for one in runs for size in one.patch_bytes]
+        sizes = [size for one in runs for size, _ in one.updates]
         rows.append(
             [
                 PARTS[name].title,
                 f"{median_seconds(floor):.0f}" if floor else "",
                 f"{median_seconds(runs):.0f}",
                 f"{max(one.status_bytes or 0 for one in runs) / 1024:.1f}",
-                f"{median([len(one.patch_bytes) for one in runs]):.0f}",
+                f"{median([len(one.updates) for one in runs]):.0f}",
                 *(f"{quantile(sizes, part):,.0f}" for part in (0.5, 0.99, 1)),
+                f"{quantile(bytes_of_a_step(runs), 0.5):.0f}",
                 f"{cpu_seconds(runs):.1f}",
                 f"{peak_mib(runs):.0f}",
             ]
         )
     head = (
         "run", "plain Jobs s", "Cairn s", "largest status KiB", "updates", "bytes of one, p50", "p99", "largest",
-        "operator's CPU s", "its peak MiB",
+        "for each step it tells of, p50", "operator's CPU s", "its peak MiB",
     )  # fmt: skip
     return table(head, rows)
 

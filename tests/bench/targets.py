@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, DEFAULTS, PLAIN_JOBS, RAISED
 from tests.bench.results import Measurement, Results
-from tests.bench.statistics import gaps, median_rate, median_seconds, operator_writes, peak_mib, quantile
+from tests.bench.statistics import (
+    bytes_of_a_step,
+    gaps,
+    median_rate,
+    median_seconds,
+    operator_writes,
+    peak_mib,
+    quantile,
+)
 
 CLUSTERS = {DEFAULTS: "default rates", RAISED: "raised rates"}
 FLOORS = {CAIRN_JOBS: PLAIN_JOBS, CAIRN_PODS: BARE_PODS}
@@ -88,7 +96,8 @@ def _sizes(measured: _Measured) -> Iterator[Verdict]:
     if measured.has("status-5", "status-500"):
         short, long = (_median_update(measured, name) for name in ("status-5", "status-500"))
         what = "a status update's size does not grow with the number of steps"
-        yield Verdict(what, f"p50 {short:,.0f} bytes with 5 steps, {long:,.0f} with 500", long <= GROWTH * short)
+        found = f"p50 {short:,.0f} bytes for each changed step in a run of 5, {long:,.0f} in one of 500"
+        yield Verdict(what, found, long <= GROWTH * short)
     for name, title in (("steps-500", "a run of 500 steps"), ("for-each-1000", "a run with forEach 1,000")):
         if measured.has(name):
             size = max(one.status_bytes or 0 for one in measured(name, CAIRN_JOBS)) / 1024
@@ -96,4 +105,4 @@ def _sizes(measured: _Measured) -> Iterator[Verdict]:
 
 
 def _median_update(measured: _Measured, name: str) -> float:
-    return quantile((size for one in measured(name, CAIRN_JOBS) for size in one.patch_bytes), 0.5)
+    return quantile(bytes_of_a_step(measured(name, CAIRN_JOBS)), 0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.arms import Order
-from tests.bench.cost import by_verb, requests_of
+from tests.bench.cost import by_verb, requests_of, updates
 from tests.bench.follow import Sightings
 from tests.bench.names import CAIRN_JOBS, PLAIN_JOBS, REAL
 from tests.bench.results import Measurement, OperatorCost, Part, Results
@@ -46,6 +46,19 @@ def test_a_dry_run_is_no_write_of_the_operator() -> None:
 
     assert cost.requests["create pods (dry run)"] == 1
     assert cost.writes == 2
+
+
+def test_an_update_says_of_how_many_steps_it_tells() -> None:
+    patches = [
+        [{"op": "add", "path": "/status", "value": {"steps": [{"name": "a"}, {"name": "b"}]}}],
+        [{"op": "replace", "path": "/metadata/resourceVersion", "value": "1"}],
+        [{"op": "add", "path": f"/status/steps/{place}", "value": "x"} for place in ("10/state", "10/jobName", "7")],
+    ]
+    where = {"resource": "pipelineruns", "subresource": "status"}
+
+    told = [steps for _, steps in updates({"objectRef": where, "requestObject": patch} for patch in patches)]
+
+    assert told == [2, 0, 2]
 
 
 @pytest.mark.parametrize(("work", "tasks"), [(chain(5), 5), (fan_out(20), 22), (layers(50, 10), 500), (for_each(9), 9)])
