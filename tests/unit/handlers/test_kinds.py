@@ -65,3 +65,13 @@ def test_kopf_s_finalizer_is_not_the_operator_s():
 
     assert settings.persistence.finalizer != "cairn.dev/finalizer"
     assert settings.posting.enabled is False
+
+
+def test_kopf_copies_no_object_to_compare_it():
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    storage = settings.persistence.diffbase_storage
+    body = kopf.Body({"spec": {"steps": [{"name": "a"}]}})
+
+    assert storage.build(body=body) == {}
+    assert storage.fetch(body=body) is None
