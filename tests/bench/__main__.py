@@ -25,7 +25,10 @@ def main() -> None:
     arguments = _arguments()
     if not arguments.render:
         asyncio.run(_measure(arguments))
-    report.write(Results.load(arguments.results), arguments.results.parent)
+    results = Results.load(arguments.results)
+    if not results.parts:
+        raise SystemExit(f"{arguments.results} has nothing to report.")
+    report.write(results, arguments.results.parent)
 
 
 async def _measure(arguments: argparse.Namespace) -> None:

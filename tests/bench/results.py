@@ -74,13 +74,9 @@ class Part(BaseModel):
     commit: str
     measurements: list[Measurement]
 
-    def of(self, arm: str, cluster: str = "", steps: int = 0) -> Sequence[Measurement]:
+    def of(self, arm: str, cluster: str = "") -> list[Measurement]:
         """Return the repetitions of one arm."""
-        return [
-            one
-            for one in self.measurements
-            if one.arm == arm and cluster in {"", one.cluster} and steps in {0, one.steps}
-        ]
+        return [one for one in self.measurements if one.arm == arm and cluster in {"", one.cluster}]
 
 
 class Results(BaseModel):

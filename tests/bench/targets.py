@@ -63,7 +63,7 @@ class _Measured:
         return all(name in self._parts for name in names)
 
     def __call__(self, part: str, arm: str, cluster: str = "") -> list[Measurement]:
-        return list(self._parts[part].of(arm, cluster))
+        return self._parts[part].of(arm, cluster)
 
 
 def _writes(measured: _Measured) -> Iterator[Verdict]:
