@@ -131,6 +131,15 @@ def test_a_key_that_is_refused_from_now_on_is_told(runs: Cluster, server: S3Serv
     assert_others_end_well(runs)
 
 
+def cannot_keep_its_output(body: Body) -> bool:
+    writes = step(body, "writes")
+    return (writes["state"], writes.get("reason"), writes.get("message")) == (
+        "Running",
+        "CreateContainerConfigError",
+        'secret "faulty-credentials" not found',
+    )
+
+
 def test_a_run_whose_secret_is_gone_goes_on_once_it_is_there_again(runs: Cluster, server: S3Server) -> None:
     runs.delete("Secret", "faulty-credentials")
     for on in WORKLOADS:
@@ -139,10 +148,8 @@ def test_a_run_whose_secret_is_gone_goes_on_once_it_is_there_again(runs: Cluster
     release_all(runs)
 
     assert_others_end_well(runs)
-    for on in ("kubernetes", "pods"):
-        runs.wait_condition(
-            "PipelineRun", f"meets-it-{on}", "Succeeded", status="Unknown", reason="StackNotReady", timeout=60
-        )
+    for on in WORKLOADS:
+        runs.wait("PipelineRun", f"meets-it-{on}", cannot_keep_its_output, 60, "no Secret")
     runs.apply(secret("faulty-credentials", **server.reader_credentials))
     for on in WORKLOADS:
         ended = runs.finished(f"meets-it-{on}", timeout=240)
