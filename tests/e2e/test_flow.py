@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cluster import Body, Cluster, condition, results, states, step
-from manifests import WORKLOADS, python, run
+from manifests import python, run
 
 FOREVER = "import time\ntime.sleep(3600)"
 
@@ -57,7 +57,7 @@ FOR_EACH = [
     ),
 ]
 FAILS = [python("fails", "raise SystemExit(3)"), python("after", "pass", dependsOn=["fails"])]
-RERUN_FIRST = [
+FIRST = [
     writes("split", "{'shards': ['a', 'b']}", outputs={"results": ["shards"]}),
     python(
         "keep",
@@ -87,18 +87,18 @@ def workload(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def runs(shared_stacks: Cluster, request: pytest.FixtureRequest) -> Cluster:
-    """All runs of this module, started together."""
-    without_full = "not full" in str(request.config.getoption("markexpr"))
-    for on in ("kubernetes", "local") if without_full else WORKLOADS:
+    """All runs of this module, started together, on the workloads of the tests that were selected."""
+    here = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
+    for on in sorted({str(item.callspec.params["workload"]) for item in here}):
         shared_stacks.create(run(f"when-{on}", WHEN, on=on, parameters=[{"name": "mode", "value": "full"}]))
         shared_stacks.create(run(f"for-each-{on}", FOR_EACH, on=on))
         shared_stacks.create(
             run(f"broken-items-{on}", [writes("split", "{'n': 'x'}", outputs={"results": ["n"]}), BROKEN], on=on)
         )
         shared_stacks.create(run(f"finally-{on}", FAILS, on=on, failurePolicy="FailFast", **{"finally": LAST}))
-        shared_stacks.create(run(f"first-{on}", [*RERUN_FIRST, FAILING], on=on))
+        shared_stacks.create(run(f"first-{on}", [*FIRST, FAILING], on=on))
         again = {"rerunOf": {"name": f"first-{on}"}}
-        shared_stacks.create(run(f"again-{on}", [*RERUN_FIRST, MENDED], on=on, **again))
+        shared_stacks.create(run(f"again-{on}", [*FIRST, MENDED], on=on, **again))
         for cancel in ("graceful", "immediate"):
             last = [python("tidy", "pass", timeoutSeconds=60)]
             shared_stacks.create(run(f"{cancel}-{on}", [python("works", FOREVER)], on=on, **{"finally": last}))
