@@ -1,4 +1,4 @@
-"""What is asked for is really on the pods; what must not be there is not; limits, suspension and deletion hold."""
+"""What is asked for is really on the pods; what must not be there is not; limits hold."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cluster import Body, Cluster, condition, results, states, step
-from manifests import HOLD, ORCHESTRATORS, PYTHON_IMAGE, component, python, run, stack
+from cluster import Body, Cluster, condition, results, step
+from manifests import ORCHESTRATORS, PYTHON_IMAGE, component, python, run, stack
 from s3 import S3Server
 
 LEVELS = ("orchestrator", "stack", "run", "operator", "step")
@@ -407,55 +407,3 @@ def test_no_more_steps_at_once_than_allowed(runs: Cluster, orchestrator: str) ->
     assert max(sum(start <= at <= end for start, end in spans) for at, _ in spans) <= (
         2 if orchestrator == "kubernetes" else 1
     )
-
-
-@pytest.mark.parametrize("on", ORCHESTRATORS)
-def test_a_suspended_run_starts_nothing_until_it_is_resumed(shared_stacks: Cluster, on: str) -> None:
-    """The steps differ in a label, so that each has its own pod everywhere: one pod for all cannot be held half-way."""
-    name, selector = f"suspended-{on}", f"cairn.dev/run=suspended-{on}"
-    steps = [python("first", HOLD), python("second", "print('fine')", dependsOn=["first"])]
-    steps[1]["podTemplate"] = {"labels": {"example.com/pod": "another"}}
-    shared_stacks.create(run(name, steps, on=on, suspend=True))
-    _wait_for(shared_stacks, name, "Suspended")
-    assert shared_stacks.list("Job", selector) == []
-
-    shared_stacks.patch("PipelineRun", name, {"spec": {"suspend": False}})
-    shared_stacks.wait("PipelineRun", name, lambda body: states(body).get("first") == "Running", 120)
-    shared_stacks.patch("PipelineRun", name, {"spec": {"suspend": True}})
-    shared_stacks.release(name, "first")
-    _wait_for(shared_stacks, name, "Suspended")
-    held = shared_stacks.get("PipelineRun", name)
-    assert held is not None
-    assert states(held) == {"first": "Succeeded", "second": "Pending"}
-    assert len(shared_stacks.list("Job", selector)) == 1
-
-    shared_stacks.patch("PipelineRun", name, {"spec": {"suspend": False}})
-    assert states(completed(shared_stacks, name)) == {"first": "Succeeded", "second": "Succeeded"}
-
-
-def _wait_for(cluster: Cluster, name: str, reason: str) -> None:
-    cluster.wait_condition("PipelineRun", name, "Succeeded", status="Unknown", reason=reason, timeout=120)
-
-
-@pytest.mark.parametrize("on", ORCHESTRATORS)
-def test_a_deleted_run_leaves_nothing_and_its_name_can_be_used_at_once(shared_stacks: Cluster, on: str) -> None:
-    name, selector = f"deleted-{on}", f"cairn.dev/run=deleted-{on}"
-    sleeps = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(0))\ntime.sleep(600)"
-    shared_stacks.create(run(name, [python("work", sleeps)], on=on))
-    old = shared_stacks.wait("PipelineRun", name, lambda body: states(body).get("work") == "Running", 120)
-    pod = step(old, "work")["podName"]
-
-    shared_stacks.delete("PipelineRun", name)
-    shared_stacks.create(run(name, [python("work", "print('fine')")], on=on))
-
-    finished = completed(shared_stacks, name)
-    assert step(finished, "work")["attempts"] == 1
-    assert step(finished, "work")["podName"] != pod
-    shared_stacks.wait_gone("Pod", pod, 60)
-    assert [item["metadata"]["name"] for item in shared_stacks.list("Job", selector)] == [
-        step(finished, "work")["jobName"]
-    ]
-
-    shared_stacks.delete("PipelineRun", name)
-    shared_stacks.wait_gone("Job", step(finished, "work")["jobName"], 60)
-    shared_stacks.wait_gone("Pod", step(finished, "work")["podName"], 60)
