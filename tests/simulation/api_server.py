@@ -57,8 +57,8 @@ class History:
     """Jobs, and pods without one."""
     deleted_by_others: list[str] = field(default_factory=list[str])
     status_writes: list[JsonObject] = field(default_factory=list[JsonObject])
-    kept: set[str] = field(default_factory=set[str])
-    """Keys under which something was kept in the artifact store."""
+    kept: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """What was kept in the artifact store, by key."""
 
 
 class SimulatedApiServer(FakeKubernetes):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Retry, Step
+from cairn.runs.cache_record import CacheRecord
 from cairn.runs.gathering import state_of
 from cairn.runs.graph import StepGraph
 from cairn.runs.items import InstanceMaker
-from cairn.runs.naming import attempts_of
+from cairn.runs.naming import RunIdentity, attempts_of, log_key
 from cairn.runs.readiness import NO_ITEMS
 from cairn.runs.states import ACTIVE, ENDED, NOT_SUCCEEDED, SKIPPED_ON_PURPOSE, lets_pass
 from tests.simulation.nodes import Attempt, Truth
@@ -31,7 +32,10 @@ def holds(condition: object, sentence: str) -> None:
 class Invariants:
     """Checks each write of the status against the one before, and against what really happened."""
 
-    def __init__(self, spec: PipelineRunSpec, limit: int, truth: Truth, kept: Collection[str]) -> None:
+    def __init__(
+        self, run: RunIdentity, spec: PipelineRunSpec, limit: int, truth: Truth, kept: Mapping[str, bytes]
+    ) -> None:
+        self._run = run
         self._maker = InstanceMaker(StepGraph(spec))
         self._run_steps = self._maker.steps({})
         self._spec = spec
@@ -82,15 +86,22 @@ class Invariants:
         """Check what is left when nothing moves any more."""
         holds(self._last.completion_time is not None, "the run has not ended")
         holds(live == 0, "Jobs or pods are left that have not ended, or cannot go")
+        states = {step.name: step for step in self._last.steps}
+        for key, content in self._kept.items():
+            if "/.cache/" in key:
+                made_of = CacheRecord.model_validate_json(content).from_
+                holds(
+                    states[made_of.step].state == "Succeeded", f"{made_of.step} has not succeeded and is in the cache"
+                )
 
     def _step(self, old: StepStatus, new: StepStatus, status: PipelineRunStatus, run: JsonObject) -> None:
         step, name = self._step_of(new.name), new.name
         if old.state in ENDED:
             holds(_without_logs(new) == _without_logs(old), f"{name} has ended and changed after that")
         kept = dict(_logs_of(new))
-        holds(
-            all(any(uri.endswith(key) for key in self._kept) for uri in kept.values()), f"a log of {name} was not kept"
-        )
+        for number, uri in kept.items():
+            key = log_key(self._run, name, number)
+            holds(uri.endswith(f"/{key}") and key in self._kept, f"the log of {name} ({number}) is not at {uri}")
         holds(set(_logs_of(old)) <= kept.items(), f"a log of {name} is not told any more")
         policy = step.retry or Retry()
         holds(new.retries_used <= policy.limit, f"{name} is retried more often than its limit")

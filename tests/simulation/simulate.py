@@ -54,7 +54,7 @@ class Simulation:
         limit = 1 if self.scenario.orchestrator == "laptop" else 50
         spec = self.scenario.spec
         self._invariants = Invariants(
-            spec, min(limit, spec.max_parallel_steps or limit), self._nodes.truth, self._server.history.kept
+            RUN, spec, min(limit, spec.max_parallel_steps or limit), self._nodes.truth, self._server.history.kept
         )
         self._told_writes = self._told_made = self._told_deletions = 0
 

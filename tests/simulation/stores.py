@@ -33,7 +33,7 @@ class UnreliableStore(FakeStore):
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:
         self._refuse_maybe()
-        self._server.history.kept.add(key)
+        self._server.history.kept[key] = content
 
     async def get(self, key: str, limit: int) -> bytes | None:
         self._refuse_maybe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from cairn.clients.registry import ImageReference, Registries
 
@@ -19,7 +20,7 @@ class FakeRegistries(Registries):
         self.asked: Counter[str] = Counter()
         """How often each registry was asked."""
 
-    async def digest_of(self, image: ImageReference, credentials: str | None) -> str:
+    async def digest_of(self, image: ImageReference, credentials: Collection[str] = ()) -> str:
         self.asked[image.registry] += 1
         if self.error is not None:
             raise self.error

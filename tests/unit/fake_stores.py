@@ -17,6 +17,8 @@ class FakeStore(StoreClient):
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        """The keys that were read."""
         self.refusal: StoreUnavailableError | None = None
         """What is wrong with the store, if anything is."""
         self.answers = asyncio.Event()
@@ -28,6 +30,7 @@ class FakeStore(StoreClient):
         self.objects[key] = content
 
     async def get(self, key: str, limit: int) -> bytes | None:
+        self.asked.append(key)
         await self._answer()
         return self.objects.get(key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 
@@ -14,6 +15,8 @@ from cairn.clients.registry import ImageReference, Registries, RegistryError, cr
 
 DIGEST = f"sha256:{'a' * 64}"
 ALICE = aiohttp.encode_basic_auth("alice", "secret")
+BOB = aiohttp.encode_basic_auth("bob", "other")
+WINE = ImageReference("ghcr.io", "acme/wine", "1")
 
 
 class FakeRegistry:
@@ -48,11 +51,16 @@ class FakeRegistry:
             return web.Response(status=404)
         return web.Response(headers={"Docker-Content-Digest": self.digest} if self.digest else {})
 
-    async def _token(self, request: web.Request) -> web.Response:
+    async def _token(self, request: web.Request) -> web.StreamResponse:
         if not self.anonymous_tokens and request.headers.get("Authorization") != ALICE:
             return web.Response(status=401)
         assert request.query["scope"] == f"repository:{self.image}:pull"
-        return web.json_response({"token": "a-token"})
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for piece in (b'{"tok', b'en": "a-to', b'ken"}'):
+            await answer.write(piece)
+            await asyncio.sleep(0.01)
+        return answer
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ async def registry() -> AsyncIterator[FakeRegistry]:
     await fake.server.close()
 
 
-async def digest(registry: FakeRegistry, repository: str = "team/wine", credentials: str | None = None) -> str:
+async def digest(registry: FakeRegistry, repository: str = "team/wine", credentials: tuple[str, ...] = ()) -> str:
     image = ImageReference(registry.name, repository, "1.4")
     return await Registries([registry.name]).digest_of(image, credentials)
 
@@ -101,12 +109,18 @@ class TestDigest:
     async def test_with_a_token_for_a_user(self, registry: FakeRegistry):
         registry.wants, registry.anonymous_tokens = "Bearer", False
 
-        assert await digest(registry, credentials=ALICE) == DIGEST
+        assert await digest(registry, credentials=(ALICE,)) == DIGEST
 
     async def test_with_a_password(self, registry: FakeRegistry):
         registry.wants = "Basic"
 
-        assert await digest(registry, credentials=ALICE) == DIGEST
+        assert await digest(registry, credentials=(ALICE,)) == DIGEST
+
+    @pytest.mark.parametrize("wants", ["Basic", "Bearer"])
+    async def test_with_the_password_that_it_accepts(self, registry: FakeRegistry, wants: str):
+        registry.wants, registry.anonymous_tokens = wants, False
+
+        assert await digest(registry, credentials=(BOB, ALICE)) == DIGEST
 
     @pytest.mark.parametrize("wants", ["Basic", "Bearer"])
     async def test_of_a_registry_that_asks_for_a_user_that_is_not_known(self, registry: FakeRegistry, wants: str):
@@ -133,29 +147,41 @@ class TestDigest:
 
     async def test_a_registry_is_asked_with_tls_unless_it_is_said_to_have_none(self, registry: FakeRegistry):
         with pytest.raises(RegistryError, match="cannot be reached"):
-            await Registries().digest_of(ImageReference(registry.name, "team/wine", "1"), None)
+            await Registries().digest_of(ImageReference(registry.name, "team/wine", "1"))
 
 
 class TestCredentials:
     ENCODED = base64.b64encode(b"alice:secret").decode()
 
-    @pytest.mark.parametrize("name", ["ghcr.io", "https://ghcr.io", "https://ghcr.io/v2/"])
+    @pytest.mark.parametrize("name", ["ghcr.io", "https://ghcr.io", "https://ghcr.io/v2/", "*.io", "ghcr.io/acme"])
     def test_by_the_registry_s_name(self, name: str):
-        assert credentials_for("ghcr.io", [{"auths": {name: {"auth": self.ENCODED}}}]) == ALICE
+        assert credentials_for(WINE, [{"auths": {name: {"auth": self.ENCODED}}}]) == [ALICE]
 
     def test_with_user_and_password_apart(self):
         entry = {"username": "alice", "password": "secret"}
 
-        assert credentials_for("ghcr.io", [{"auths": {"ghcr.io": entry}}]) == ALICE
+        assert credentials_for(WINE, [{"auths": {"ghcr.io": entry}}]) == [ALICE]
 
     def test_of_docker_hub(self):
         configuration = {"auths": {"https://index.docker.io/v1/": {"auth": self.ENCODED}}}
 
-        assert credentials_for("docker.io", [configuration]) == ALICE
+        assert credentials_for(ImageReference.parse("wine"), [configuration]) == [ALICE]
 
     @pytest.mark.parametrize(
         "configuration",
         [{}, {"auths": None}, {"auths": {"quay.io": {"auth": "x"}}}, {"auths": {"ghcr.io": {"auth": "%"}}}],
     )
     def test_none_where_there_are_none_to_be_read(self, configuration: dict[str, object]):
-        assert credentials_for("ghcr.io", [configuration]) is None
+        assert credentials_for(WINE, [configuration]) == []
+
+    @pytest.mark.parametrize("name", ["*", "io", "*.ghcr.io", "ghcr.io/other", "ghcr.io/acm", "ghcr.io:5000"])
+    def test_none_of_another_registry_or_repository(self, name: str):
+        assert credentials_for(WINE, [{"auths": {name: {"auth": self.ENCODED}}}]) == []
+
+    def test_those_for_the_repository_before_those_for_the_registry(self):
+        entries = {
+            "ghcr.io": {"username": "bob", "password": "other"},
+            "ghcr.io/acme": {"username": "alice", "password": "secret"},
+        }
+
+        assert credentials_for(WINE, [{"auths": entries}]) == [ALICE, BOB]

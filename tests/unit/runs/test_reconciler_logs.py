@@ -7,15 +7,10 @@ import asyncio
 import pytest
 
 from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
+from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.components.base import StoreUnavailableError
-from cairn.runs.keeper import (
-    END_WAITS_SECONDS,
-    LOG_NOT_KEPT,
-    LONGEST_PAUSE_SECONDS,
-    MOMENT_SECONDS,
-    SHORTEST_PAUSE_SECONDS,
-)
+from cairn.runs.keeper import END_WAITS_SECONDS, LOG_NOT_KEPT, MOMENT_SECONDS
+from cairn.runs.pauses import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS
 from tests.unit.builders import BUCKET_SPEC, RUN, component_body, run_spec, stack_body, step
 from tests.unit.runs.run_world import PRODUCTION, WRITE_STATUS, RunWorld
 
@@ -29,6 +24,18 @@ DENIED = StoreUnavailableError("AccessDenied", "The bucket refuses the key; allo
 @pytest.fixture
 def world() -> RunWorld:
     return RunWorld()
+
+
+def node_does_not_answer(world: RunWorld, unread: str) -> None:
+    """Have nobody read the log of a container."""
+    read = world.kubernetes.whole_pod_log
+
+    async def log(namespace: str, pod: str, container: str, *, limit: int) -> bytes:
+        if container == unread:
+            raise ApiError(500, "InternalError", "dial tcp 10.0.0.7:10250: i/o timeout")
+        return await read(namespace, pod, container, limit=limit)
+
+    world.kubernetes.whole_pod_log = log
 
 
 async def load_ends(world: RunWorld, spec: PipelineRunSpec, code: int = 0) -> float | None:
@@ -142,6 +149,61 @@ async def test_logs_are_kept_though_the_stack_cannot_be_used_any_more(world: Run
     await world.reconcile()
 
     assert (world.step_status("load")["logURI"], world.succeeded()) == (URI_OF_LOAD, ("True", "Completed"))
+
+
+async def test_a_log_that_cannot_be_read_keeps_no_other_one_waiting(world: RunWorld):
+    node_does_not_answer(world, "load")
+    await load_ends(world, CHAIN)
+    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
+    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
+    await world.reconcile()
+    world.clock.advance(LONGEST_PAUSE_SECONDS)
+
+    await world.reconcile()
+
+    assert world.step_status("train")["logURI"].endswith("/train/attempt-1.log")
+    assert "logURI" not in world.step_status("load")
+
+
+async def test_one_that_becomes_due_while_its_node_is_left_alone_is_waited_for(world: RunWorld):
+    node_does_not_answer(world, "load")
+    await load_ends(world, CHAIN)
+    world.kubernetes.remove(PODS, RUN.namespace, "wine-1-load-1-x7k2p")
+    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
+    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
+    await world.reconcile()
+    world.clock.advance(LONGEST_PAUSE_SECONDS)
+
+    await world.reconcile()
+
+    assert world.step_status("train")["logURI"].endswith("/train/attempt-1.log")
+
+
+async def test_it_is_told_when_the_store_is_not_known_after_a_restart(world: RunWorld):
+    world.store.refusal = DENIED
+    await load_ends(world, ONE_STEP)
+    world.clock.advance(MOMENT_SECONDS)
+    await world.reconcile()
+    world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, ready=False))
+    world.restart()
+    await world.reconcile()
+    world.clock.advance(END_WAITS_SECONDS)
+
+    await world.reconcile()
+
+    assert world.succeeded() == ("True", "Completed")
+    assert ("Warning", LOG_NOT_KEPT) in world.events()
+
+
+async def test_what_still_runs_when_a_run_is_cancelled_at_once_leaves_no_log(world: RunWorld):
+    await world.under_way(ONE_STEP)
+    world.kubernetes.logs["wine-1-load-1-x7k2p", "load"] = "partial\n"
+    world.run(run_spec(step("load"), **PRODUCTION, cancel="Immediate"))
+
+    await world.reconcile()
+
+    assert (world.succeeded(), world.store.objects) == (("False", "Cancelled"), {})
+    assert ("Warning", LOG_NOT_KEPT) not in world.events()
 
 
 async def test_a_log_that_is_gone_is_not_waited_for(world: RunWorld):

@@ -6,6 +6,7 @@ Objects stay plain dictionaries, so that nothing a newer API server sends is los
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -208,13 +209,16 @@ class Kubernetes:
 
     async def _log(self, namespace: str, pod: str, query: dict[str, str], limit: int) -> bytes:
         response = await self._request("GET", PODS.path(namespace, pod, "log"), PODS, query=query, verb="get")
-        log = bytearray()
+        chunks, size = deque[bytes](), 0
         async with response:
             async for chunk in response.content.iter_any():
-                log += chunk
-                if len(log) > 2 * limit:
-                    del log[:-limit]
-        return bytes(log[-limit:])
+                chunks.append(chunk)
+                size += len(chunk)
+                while size - len(chunks[0]) >= limit:
+                    size -= len(chunks.popleft())
+        if size > limit:
+            chunks[0] = chunks[0][size - limit :]
+        return b"".join(chunks)
 
     async def watch(
         self,

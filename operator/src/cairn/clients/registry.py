@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -40,6 +41,13 @@ _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 class RegistryError(Exception):
     """A registry did not tell the digest; the message says why, as a part of a sentence."""
+
+
+class NotAllowedError(RegistryError):
+    """It does not let these credentials read the image."""
+
+    def __init__(self) -> None:
+        super().__init__("does not let it be read: name a Secret in podTemplate.imagePullSecrets")
 
 
 @dataclass(frozen=True)
@@ -77,23 +85,32 @@ class ImageReference:
         return DOCKER_HUB_HOST if self.registry == DOCKER_HUB else self.registry
 
 
-def credentials_for(registry: str, configurations: Collection[Mapping[str, object]]) -> str | None:
-    """Return the credentials of a registry in Docker configurations, as pull Secrets hold them: an `Authorization`."""
+def credentials_for(image: ImageReference, configurations: Collection[Mapping[str, object]]) -> list[str]:
+    """Return what Docker configurations, as pull Secrets hold them, have for an image: `Authorization`s, the most specific first.
+
+    As the kubelet does it (https://kubernetes.io/docs/concepts/containers/images/#config-json): each part of a host may be a
+    pattern, and a path stands for the repositories below it.
+    """
+    found: list[tuple[str, str]] = []
     for configuration in configurations:
         entries = configuration.get("auths")
-        for name, entry in sorted(entries.items()) if isinstance(entries, Mapping) else ():
-            found = _basic(entry) if _is_of(str(name), registry) else None
-            if found is not None:
-                return found
-    return None
+        for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+            credentials = _basic(entry) if _is_for(str(name), image) else None
+            if credentials is not None:
+                found.append((str(name), credentials))
+    return [credentials for _, credentials in sorted(found, key=lambda item: len(item[0]), reverse=True)]
 
 
-def _is_of(name: str, registry: str) -> bool:
-    """Return whether a Docker configuration's entry is a registry's: its host, maybe with a path, or a pattern for it."""
+def _is_for(name: str, image: ImageReference) -> bool:
+    """Return whether a Docker configuration's entry of that name is for an image."""
     if name == DOCKER_HUB_KEY:
-        return registry == DOCKER_HUB
-    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return fnmatchcase(registry, host)
+        return image.registry == DOCKER_HUB
+    host, _, path = name.removeprefix("https://").removeprefix("http://").partition("/")
+    path = path.strip("/")
+    patterns, parts = host.split("."), image.registry.split(".")
+    if len(patterns) != len(parts) or not all(map(fnmatchcase, parts, patterns)):
+        return False
+    return path in {"", "v1", "v2"} or f"{image.repository}/".startswith(f"{path}/")
 
 
 class Registries:
@@ -102,14 +119,18 @@ class Registries:
     def __init__(self, insecure: Collection[str] = ()) -> None:
         self._insecure = frozenset(insecure)
 
-    async def digest_of(self, image: ImageReference, credentials: str | None) -> str:
-        """Return the digest of an image's tag; raises RegistryError."""
+    async def digest_of(self, image: ImageReference, credentials: Collection[str] = ()) -> str:
+        """Return the digest of an image's tag; raises RegistryError. Credentials are tried in turn."""
         scheme = "http" if image.registry in self._insecure else "https"
         url = f"{scheme}://{image.host}/v2/{image.repository}/manifests/{image.tag}"
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
             async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
-                return await _digest(session, url, credentials)
+                *others, last = credentials or (None,)
+                for one in others:
+                    with suppress(NotAllowedError):
+                        return await _digest(session, url, one)
+                return await _digest(session, url, last)
         except TimeoutError as error:
             raise RegistryError(f"does not answer within {ANSWER_SECONDS} s") from error
         except (aiohttp.ClientError, ValueError) as error:
@@ -128,7 +149,7 @@ async def _digest(session: aiohttp.ClientSession, url: str, credentials: str | N
     if status == HTTPStatus.NOT_FOUND:
         raise RegistryError("has no such image")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise RegistryError("does not let it be read: name a Secret in podTemplate.imagePullSecrets")
+        raise NotAllowedError
     if status != HTTPStatus.OK or digest is None:
         raise RegistryError(f"answers {status} and no digest")
     return digest
@@ -149,7 +170,7 @@ async def _authorization(
     parameters = dict(_PARAMETER.findall(rest))
     realm = parameters.pop("realm", None)
     if method.lower() != "bearer" or realm is None:
-        raise RegistryError("does not let it be read: name a Secret in podTemplate.imagePullSecrets")
+        raise NotAllowedError
     if secure and not realm.startswith("https://"):
         raise RegistryError("names a place without TLS for tokens")
     asked = {name: value for name, value in parameters.items() if name in {"service", "scope"}}
@@ -158,8 +179,12 @@ async def _authorization(
         headers["Authorization"] = credentials
     async with session.get(realm, params=asked, headers=headers, allow_redirects=False) as answer:
         if answer.status != HTTPStatus.OK or "Content-Encoding" in answer.headers:
-            raise RegistryError("gives no token: correct the Secret in podTemplate.imagePullSecrets")
-        content = await answer.content.read(LARGEST_TOKEN)
+            raise NotAllowedError
+        content = bytearray()
+        async for chunk in answer.content.iter_any():
+            content += chunk
+            if len(content) > LARGEST_TOKEN:
+                raise RegistryError("gives no token")
     try:
         given = json.loads(content)
     except RecursionError as error:

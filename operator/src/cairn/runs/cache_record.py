@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from cairn.api.base import Model
 from cairn.api.pipelinerun_status import ArtifactStatus, CachedFrom, ResultStatus, StepStatus
 from cairn.api.step import Step
 from cairn.api.time import parse
-from cairn.runs.observation import AttemptObservation
-from cairn.runs.states import ENDED
 
 VERSION = 1
 
@@ -41,42 +39,21 @@ class CacheRecord(Model):
     """By artifact: the store's own tag of the object that holds it, or a directory's manifest, which any change of it changes."""
     results: tuple[ResultStatus, ...] = ()
 
+    def is_of(self, run: str, step: StepStatus) -> bool:
+        """Return whether it was made of that step of that run."""
+        return self.from_ == _made_of(run, step)
+
 
 def may_be_cached(step: Step) -> bool:
     """Return whether the author of a step lets it be left out."""
     return step.cache is not None and step.cache.enabled
 
 
-def with_cache_fields(
-    step: Step,
-    status: StepStatus,
-    recorded: StepStatus | None,
-    answer: CacheAnswer | None,
-    attempt: AttemptObservation | None,
-) -> StepStatus:
-    """Return the status with what the cache has to do with the step: what the answer said of it, or what is recorded."""
-    if answer is not None:
-        key, digest, message = answer.key, answer.image_digest, answer.message
-    elif recorded is not None:
-        key, digest, message = recorded.cache_key, recorded.image_digest, recorded.cache_message
-    else:
-        return status
-    if recorded is not None and recorded.state in ENDED:
-        return status
-    ran = attempt.image_digest if attempt is not None and status.state == "Succeeded" else None
-    if status.state == "Succeeded" and key is not None and "@" not in step.image and ran != digest:
-        message = (
-            f"It was not kept in the cache: its image is {digest} in the registry, but its node has {ran or 'another'}."
-        )
-        key = None
-    return status.model_copy(update={"cache_key": key, "image_digest": digest, "cache_message": message})
-
-
 def record_of(run: str, step: StepStatus, entity_tags: Mapping[str, str]) -> CacheRecord:
     """Return what is kept of a step that has succeeded."""
     return CacheRecord.model_validate(
         {
-            "from": CachedFrom(run=run, step=step.name, completion_time=step.completion_time or ""),
+            "from": _made_of(run, step),
             "artifacts": step.artifacts or (),
             "entity_tags": entity_tags,
             "results": step.results or (),
@@ -84,11 +61,16 @@ def record_of(run: str, step: StepStatus, entity_tags: Mapping[str, str]) -> Cac
     )
 
 
+def _made_of(run: str, step: StepStatus) -> CachedFrom:
+    return CachedFrom(run=run, step=step.name, completion_time=step.completion_time or "")
+
+
 def parsed(content: bytes) -> CacheRecord | None:
     """Return the record that an object holds; None where it is no such record, or another version's."""
     try:
         record = CacheRecord.model_validate_json(content)
-    except ValidationError:
+        parse(record.from_.completion_time)
+    except ValueError:
         return None
     return record if record.version == VERSION else None
 

@@ -2,18 +2,17 @@
 
 The status says where a log is once it is there, so a restart begins anew with those of which it says nothing; what steps
 wrote that may be cached is looked for after one, and kept unless it is. A run does not end before all this is kept, unless
-that takes too long: a store that is down never holds up a run.
+that takes too long: a store, or a node, that does not answer never holds up a run, nor what others leave.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
@@ -23,12 +22,13 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import InvalidError, NotFoundError
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import ArtifactStore, StoreUnavailableError
+from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
 from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
-from cairn.runs.logs import LogOf, Unkept, unkept
-from cairn.runs.step_cache import content_of_record
+from cairn.runs.cached_outputs import content_of_record
+from cairn.runs.logs import LogOf, has_whole_log, unkept
+from cairn.runs.pauses import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS, Pauses
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +37,30 @@ LONGEST_LOG = 10 * 1024 * 1024
 COPIES_AT_ONCE = 8
 """Each may be in memory as a whole."""
 COPIES_TO_A_STORE = 2
-"""So that one that does not answer keeps nobody else waiting."""
+READ_SECONDS = 10.0
+"""How long a node may take to hand a log over."""
 MOMENT_SECONDS = 1.0
 """Within which a log is kept, as a rule."""
 END_WAITS_SECONDS = 10.0
 """How long the end of a run waits for logs."""
-SHORTEST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 8.0
 LOG_NOT_KEPT = "LogNotKept"
+STACK_NOT_READY = StoreUnavailableError("StackNotReady", "The stack cannot be used; see its condition Ready.")
 
 
 @dataclass(frozen=True)
-class Written:
+class Log:
+    """The log of an attempt, in its pod."""
+
+    of: LogOf
+    pod_name: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"The log of attempt {self.of[1]} of step {self.of[0]}"
+
+
+@dataclass(frozen=True)
+class Outputs:
     """What a step wrote that may be cached."""
 
     step: str
@@ -57,44 +69,46 @@ class Written:
         return f"What step {self.step} wrote"
 
 
-Kept = LogOf | Written
-Copy = Callable[[], Awaitable[None]]
-"""Keeps something."""
+Kept = Log | Outputs
 
 
 @dataclass
 class _Keeping:
     """What is kept of a run."""
 
+    run: naming.RunIdentity
+    store: ArtifactStore[Any] | None = None
+    """The run's, as it was when its stack could be used last."""
+    steps: Mapping[str, StepStatus] = field(default_factory=dict[str, StepStatus])
     logs: dict[LogOf, str] = field(default_factory=dict[LogOf, str])
     """Where those are that are kept."""
     under_way: dict[Kept, asyncio.Task[None]] = field(default_factory=dict[Kept, "asyncio.Task[None]"])
     done: set[Kept] = field(default_factory=set[Kept])
     """What is kept, or gone before it could be."""
-    refused: set[Kept] = field(default_factory=set[Kept])
-    """What is tried again."""
+    waiting: set[Kept] = field(default_factory=set[Kept])
+    """What was refused, or is not asked for since what it needs is failing; it is tried again."""
     problem: StoreUnavailableError | None = None
     """What the store said last."""
-    failures: int = 0
-    """In a row."""
-    again_at: float = 0.0
-    """Not before this is anything tried again, on the monotonic clock."""
     end_waits_since: float | None = None
     """Since when nothing but logs is waited for."""
-    store: ArtifactStore[Any] | None = None
-    """The run's, as it was when its stack could be used last."""
+
+    @property
+    def store_key(self) -> Key | None:
+        """The store's namespace and name."""
+        return (self.store.namespace, self.store.name) if self.store is not None else None
 
 
 class Keeper:
     """Keeps what runs leave; `wake` has a run reconciled when something is kept that its end waits for, or has been refused."""
 
-    def __init__(self, cluster: Cluster, stores: OpenStores, clock: Clock, wake: Wake) -> None:
+    def __init__(self, cluster: Cluster, stores: OpenStores, clock: Clock, pauses: Pauses, wake: Wake) -> None:
         self._cluster = cluster
         self._stores = stores
         self._clock = clock
+        self._pauses = pauses
         self._wake = wake
         self._at_once = asyncio.Semaphore(COPIES_AT_ONCE)
-        self._of_store: defaultdict[Key, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(COPIES_TO_A_STORE))
+        self._of_store: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
         self._keeping: dict[Key, tuple[str, _Keeping]] = {}
         """By run, with its UID."""
 
@@ -106,43 +120,49 @@ class Keeper:
         Without a store, as long as the stack cannot be used, that one is taken that the run had before.
         """
         keeping = self._of(body)
-        keeping.store = store = store or keeping.store
-        if store is None:
-            return keeping.logs
-        wanted: dict[Kept, Copy] = {}
-        if store.open_to_operator:
-            wanted = dict(self._wanted(keeping, run, tuple(steps), store))
-        keeping.refused &= wanted.keys()
-        if self._clock.monotonic() >= keeping.again_at:
-            after_a_refusal = keeping.failures > 0
-            for one, copy in list(wanted.items())[: 1 if after_a_refusal else None]:
-                keeping.refused.discard(one)
-                place = store.namespace, store.name
-                keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one, copy, place))
-            if after_a_refusal:
-                keeping.refused |= wanted.keys() - keeping.under_way.keys()
+        keeping.run = run
+        keeping.store = store or keeping.store
+        keeping.steps = {step.name: step for step in steps}
+        wanted = set[Kept](self._wanted(keeping)) - keeping.under_way.keys()
+        keeping.waiting.intersection_update(wanted)
+        for one in wanted:
+            if self._seconds_until(keeping, one) > 0:
+                keeping.waiting.add(one)
+            else:
+                keeping.waiting.discard(one)
+                keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one))
+        if keeping.store is None and wanted:
+            keeping.problem = STACK_NOT_READY
         return keeping.logs
 
-    def _wanted(
-        self, keeping: _Keeping, run: naming.RunIdentity, steps: Iterable[StepStatus], store: ArtifactStore[Any]
-    ) -> Iterator[tuple[Kept, Copy]]:
-        """Yield what is neither kept nor on its way."""
-        steps = tuple(steps)
-        for attempt in unkept(steps):
-            one = attempt.log_of
-            there = self._cluster.pods.get((run.namespace, attempt.pod_name)) is not None
-            if there and one not in keeping.done and one not in keeping.under_way:
-                yield one, partial(self._keep_log, keeping, run, attempt, store)
-        for step in steps:
-            written = Written(step.name)
+    def _wanted(self, keeping: _Keeping) -> Iterator[Kept]:
+        """Yield what is not kept yet."""
+        if keeping.store is not None and not keeping.store.open_to_operator:
+            return
+        for attempt in unkept(keeping.steps.values()):
+            pod = self._cluster.pods.get((keeping.run.namespace, attempt.pod_name))
+            if pod is not None and has_whole_log(pod, attempt.step):
+                one = Log(attempt.log_of, attempt.pod_name, pod["spec"].get("nodeName", ""))
+                if one not in keeping.done:
+                    yield one
+        for step in keeping.steps.values():
+            outputs = Outputs(step.name)
             may_be_used = step.state == "Succeeded" and step.cache_key is not None
-            if may_be_used and written not in keeping.done and written not in keeping.under_way:
-                yield written, partial(self._keep_written, run, step, store)
+            if may_be_used and outputs not in keeping.done:
+                yield outputs
+
+    def _seconds_until(self, keeping: _Keeping, one: Kept) -> float:
+        """Return when something may be tried; 0 for now."""
+        store = keeping.store_key
+        if store is None:
+            return LONGEST_PAUSE_SECONDS
+        of_store = self._pauses.seconds_left(store)
+        return max(of_store, self._pauses.seconds_left(one.node)) if isinstance(one, Log) else of_store
 
     def end_has_waited(self, body: JsonObject) -> float | None:
         """Return for how many seconds the end of a run has waited by now; None where there is nothing to wait for."""
         keeping = self._of(body)
-        if not keeping.under_way and not keeping.refused:
+        if not keeping.under_way and not keeping.waiting:
             return None
         now = self._clock.monotonic()
         if keeping.end_waits_since is None:
@@ -150,16 +170,16 @@ class Keeper:
         return now - keeping.end_waits_since
 
     def seconds_until_again(self, body: JsonObject) -> float | None:
-        """Return when to look at a run again because the store has refused something."""
+        """Return when to look at a run again because something of it waits to be kept."""
         keeping = self._of(body)
-        if not keeping.refused:
+        if not keeping.waiting:
             return None
-        return max(SHORTEST_PAUSE_SECONDS, keeping.again_at - self._clock.monotonic())
+        return max(SHORTEST_PAUSE_SECONDS, min(self._seconds_until(keeping, one) for one in keeping.waiting))
 
     async def tell_of_lost(self, body: JsonObject) -> None:
         """Record an Event where logs of a run that ends are not kept though they could be read."""
         keeping = self._of(body)
-        lost = sorted(one for one in {*keeping.under_way, *keeping.refused} if not isinstance(one, Written))
+        lost = sorted(one.of for one in {*keeping.under_way, *keeping.waiting} if isinstance(one, Log))
         if not lost:
             return
         why = keeping.problem.message if keeping.problem is not None else "They could not be read and kept in time."
@@ -171,8 +191,8 @@ class Keeper:
 
     def forget(self, key: Key) -> None:
         """Forget a run: it is over."""
-        _, keeping = self._keeping.pop(key, ("", _Keeping()))
-        for task in keeping.under_way.values():
+        known = self._keeping.pop(key, None)
+        for task in known[1].under_way.values() if known is not None else ():
             task.cancel()
 
     def stop(self) -> None:
@@ -184,52 +204,75 @@ class Keeper:
         key, uid = key_of(body), body["metadata"]["uid"]
         if key in self._keeping and self._keeping[key][0] != uid:
             self.forget(key)
-        return self._keeping.setdefault(key, (uid, _Keeping()))[1]
+        if key not in self._keeping:
+            self._keeping[key] = uid, _Keeping(naming.RunIdentity(*key, uid, body["spec"]["pipeline"]))
+        return self._keeping[key][1]
 
-    async def _keep(self, key: Key, keeping: _Keeping, one: Kept, copy: Copy, store: Key) -> None:
+    async def _keep(self, key: Key, keeping: _Keeping, one: Kept) -> None:
+        store = keeping.store
+        assert store is not None  # noqa: S101 - nothing is begun without one
+        place = store.namespace, store.name
         try:
-            async with self._of_store[store], self._at_once:
-                if self._clock.monotonic() < keeping.again_at:
-                    keeping.refused.add(one)  # another one has been refused meanwhile
+            async with self._slots_of(place):
+                if self._seconds_until(keeping, one) > 0:
+                    keeping.waiting.add(one)  # another one has been refused meanwhile
                 else:
-                    await copy()
+                    await self._copy(keeping, one, store)
                     keeping.done.add(one)
-                    keeping.failures = 0
+                    self._pauses.answered(place)
         except (NotFoundError, InvalidError):
             keeping.done.add(one)  # the pod, or its container, is gone
-        except (StoreUnavailableError, *CAN_BE_TRIED_AGAIN) as error:
-            logger.warning("%s of run %s is not kept yet: %s", one, key[1], error)
-            keeping.refused.add(one)
-            keeping.problem = error if isinstance(error, StoreUnavailableError) else keeping.problem
-            self._pause(keeping)
+        except StoreUnavailableError as error:
+            keeping.problem = error
+            self._pauses.failed(place)
+            self._try_again(key, keeping, one, error)
+        except CAN_BE_TRIED_AGAIN as error:
+            if isinstance(one, Log):
+                self._pauses.failed(one.node)
+            else:
+                self._pauses.failed(place)
+            self._try_again(key, keeping, one, error)
         except Exception:
             logger.exception("%s of run %s cannot be kept", one, key[1])
             keeping.done.add(one)
         finally:
             keeping.under_way.pop(one, None)
-        if keeping.refused or (keeping.end_waits_since is not None and not keeping.under_way):
+        if keeping.waiting or (keeping.end_waits_since is not None and not keeping.under_way):
             self._wake(key)
 
-    def _pause(self, keeping: _Keeping) -> None:
-        """Try nothing for a while, ever longer; what is refused at the same time counts once."""
-        now = self._clock.monotonic()
-        if now >= keeping.again_at:
-            pause = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2 ** min(keeping.failures, 16))
-            keeping.failures += 1
-            keeping.again_at = now + pause
+    def _slots_of(self, store: Key) -> asyncio.Semaphore:
+        slots = self._of_store.get(store)
+        if slots is None:
+            slots = self._of_store[store] = asyncio.Semaphore(COPIES_TO_A_STORE)
+        return slots
 
-    async def _keep_log(
-        self, keeping: _Keeping, run: naming.RunIdentity, attempt: Unkept, store: ArtifactStore[Any]
-    ) -> None:
+    @staticmethod
+    def _try_again(key: Key, keeping: _Keeping, one: Kept, error: Exception) -> None:
+        logger.warning("%s of run %s is not kept yet: %s", one, key[1], error)
+        keeping.waiting.add(one)
+
+    async def _copy(self, keeping: _Keeping, one: Kept, store: ArtifactStore[Any]) -> None:
         client = await self._stores.client_of(store)
-        kubernetes, place = self._cluster.kubernetes, naming.log_key(run, attempt.step, attempt.number)
-        log = await kubernetes.whole_pod_log(run.namespace, attempt.pod_name, attempt.step, limit=LONGEST_LOG)
-        await client.put(place, log, "text/plain; charset=utf-8")
-        keeping.logs[attempt.log_of] = store.uri(place)
+        if isinstance(one, Outputs):
+            await self._keep_record(keeping.run, keeping.steps[one.step], store, client)
+            return
+        place = naming.log_key(keeping.run, *one.of)
+        if self._pauses.is_failing((store.namespace, store.name)):
+            await client.entity_tag(place)  # before a log is in memory, and others have to wait for that
+        async with self._at_once:
+            async with asyncio.timeout(READ_SECONDS):
+                log = await self._cluster.kubernetes.whole_pod_log(
+                    keeping.run.namespace, one.pod_name, one.of[0], limit=LONGEST_LOG
+                )
+            await client.put(place, log, "text/plain; charset=utf-8")
+        self._pauses.answered(one.node)
+        keeping.logs[one.of] = store.uri(place)
         metrics.LOGS_KEPT.inc()
 
-    async def _keep_written(self, run: naming.RunIdentity, step: StepStatus, store: ArtifactStore[Any]) -> None:
-        client = await self._stores.client_of(store)
+    @staticmethod
+    async def _keep_record(
+        run: naming.RunIdentity, step: StepStatus, store: ArtifactStore[Any], client: StoreClient
+    ) -> None:
         place = naming.cache_record_key(run.namespace, step.cache_key or "")
         content = await content_of_record(client, store, run.name, step, place)
         if content is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import AttemptStatus, StepStatus
+from cairn.runs.container_status import statuses_of, terminated
 from cairn.runs.states import ENDED
 
 LogOf = tuple[str, int]
@@ -35,6 +37,12 @@ def unkept(steps: Iterable[StepStatus]) -> Iterator[Unkept]:
         has_ended = step.state in ENDED or step.state == "Retrying"
         if has_ended and step.pod_name is not None and step.start_time is not None and step.log_uri is None:
             yield Unkept(step.name, step.attempts, step.pod_name)
+
+
+def has_whole_log(pod: JsonObject, step: str) -> bool:
+    """Return whether a step's container has ended in a pod; until then it may write more."""
+    kinds = ("initContainerStatuses", "containerStatuses")
+    return any(terminated(statuses_of(pod, kind).get(step)) is not None for kind in kinds)
 
 
 def with_logs(steps: Iterable[StepStatus], kept: Mapping[LogOf, str]) -> tuple[StepStatus, ...]:

@@ -14,7 +14,8 @@ from enum import Enum
 from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, StepStatus
 from cairn.api.time import parse
 from cairn.runs.allowance import results_allowed, size_of, within_allowance
-from cairn.runs.cache_record import CacheAnswer, CacheRecord, may_be_cached, with_cache_fields
+from cairn.runs.cache_record import CacheAnswer, CacheRecord, may_be_cached
+from cairn.runs.cache_status import with_cache_fields
 from cairn.runs.gathering import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
@@ -100,8 +101,8 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
     if halt_now != halt:  # a step has failed just now, which concerns the others
         halt = halt_now
         failed = {name: state for name, state in states.items() if state.state == "Failed"}
-        observed = replace(observed, recorded={**observed.recorded, **failed})
-        states = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
+        also_failed = replace(observed, recorded={**observed.recorded, **failed})
+        states = _advance_all(steps, also_failed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
     launches: tuple[Launch, ...] = ()
     lookups: frozenset[str] = frozenset()
     whose_time_it_is = _whose_time_it_is(steps, states, halt)
@@ -151,7 +152,6 @@ def _lookups(candidates: Candidates, asked: Mapping[str, CacheAnswer]) -> frozen
         for name in candidates.due()
         if may_be_cached(candidates.steps.by_name[name]) and name not in asked
         if candidates.states[name].state == "Pending" and candidates.is_ready(name)
-        if not _is_asked_to_run(candidates.steps, name)
     )
 
 
@@ -164,7 +164,9 @@ def _is_asked_to_run(steps: RunSteps, name: str) -> bool:
 def _usable(steps: RunSteps, name: str, answer: CacheAnswer | None) -> CacheRecord | None:
     """Return what can be used in place of a step; results that the status cannot hold cannot."""
     record = answer.record if answer is not None else None
-    if record is None or size_of({item.name: item.value for item in record.results}) > results_allowed(steps, name):
+    if record is None or _is_asked_to_run(steps, name):
+        return None
+    if size_of({item.name: item.value for item in record.results}) > results_allowed(steps, name):
         return None
     return record
 

@@ -24,11 +24,13 @@ from cairn.runs.earlier_runs import EarlierRuns
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.graph import StepGraph
 from cairn.runs.hold import RETRY_REFUSED_SECONDS, Hold
+from cairn.runs.image_digests import ImageDigests
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
 from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper
 from cairn.runs.logs import with_logs
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
+from cairn.runs.pauses import Pauses
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import TransferImage
 from cairn.runs.pod_context import identity, pod_context_of, scheduler_of
@@ -72,8 +74,10 @@ class RunReconciler:
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
         self._stores = stores or OpenStores(cluster)
-        self._cache = StepCache(cluster, self._stores, registries or Registries(), self._clock, wake)
-        self._keeper = Keeper(cluster, self._stores, self._clock, wake)
+        pauses = Pauses(self._clock)
+        digests = ImageDigests(cluster, registries or Registries(), self._clock)
+        self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
+        self._keeper = Keeper(cluster, self._stores, self._clock, pauses, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
         self._held: dict[Key, Hold] = {}
@@ -176,7 +180,7 @@ class RunReconciler:
         kept = self._keeper.keep(body, identity(body), planned.steps, store)
         planned = with_changes(planned, steps=with_logs(planned.steps, kept))
         end_has_waited = self._end_has_waited(body, planned)
-        if end_has_waited is not None and end_has_waited < MOMENT_SECONDS:
+        if end_has_waited is not None and end_has_waited < MOMENT_SECONDS and not planned.stops:
             return MOMENT_SECONDS - end_has_waited
         if end_has_waited is not None:
             planned = with_changes(planned, outcome=KEEPING)
@@ -216,7 +220,7 @@ class RunReconciler:
 
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
         """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""
-        if not planned.outcome.finished or planned.stops:
+        if not planned.outcome.finished:
             return None
         seconds = self._keeper.end_has_waited(body)
         return seconds if seconds is not None and seconds < END_WAITS_SECONDS else None
@@ -227,6 +231,9 @@ class RunReconciler:
         """Plan, again where that makes the items of a step known, or the cache is to be asked first."""
         stack, steps = choice.stack, maker.steps(observed.recorded)
         scheduler = scheduler_of(steps, stack, body) if stack else None
+        if stack is not None and self._cache.has_hits(body):
+            context = pod_context_of(body, steps, observed.recorded.values(), stack, self._transfer)
+            self._cache.forget_old_hits(body, context, steps, observed.recorded)
         while True:
             planned = plan(steps, observed, scheduler, self._clock.now(), choice.message)
             recorded = {step.name: step for step in planned.steps}

@@ -44,7 +44,7 @@ class S3Client(StoreClient):
 
     async def entity_tag(self, key: str) -> str | None:
         """Return the tag of the object under a key; None where there is none."""
-        return await self._ask(lambda: _unless_missing(lambda: self._bucket.entity_tag(self._place(key))))
+        return await self._ask(lambda: _unless_missing(lambda: self._bucket.entity_tag(self._place(key)))) or None
 
     async def entity_tags_below(self, key: str) -> Mapping[str, str]:
         """Return the tags of the objects below a key, by the rest of their keys."""

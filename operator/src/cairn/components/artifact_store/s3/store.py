@@ -21,6 +21,7 @@ from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, pr
 from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Verdict
 
 CHECK_SECONDS = 8
+OPENING_SECONDS = 10
 """How long the requests of one check may take together."""
 
 CA_VOLUME = "cairn-store-ca"
@@ -149,7 +150,8 @@ class S3(ArtifactStore[S3Config]):
             bucket = await self._bucket(kubernetes)
         except UnusableError as error:
             raise StoreUnavailableError(error.reason, error.message) from error
-        return S3Client(bucket, self.config.prefix, self._unavailable)
+        # botocore reads its descriptions of services from files, which takes some tenths of a second the first time
+        return await in_thread(lambda: S3Client(bucket, self.config.prefix, self._unavailable), seconds=OPENING_SECONDS)
 
     def _unavailable(self, error: S3Error, endpoint: str | None) -> StoreUnavailableError:
         verdict = self.judge(Outcome(error=error, seen=True), endpoint)
