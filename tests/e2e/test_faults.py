@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -41,23 +41,27 @@ def fan_out(width: int, seconds: int) -> list[Body]:
 
 
 @pytest.fixture
-def under_way(shared_stacks: Cluster) -> Cluster:
-    """A chain and a fan-out on each workload, the first steps of which run.
+def runs(shared_stacks: Cluster) -> Iterator[Cluster]:
+    """The runs of one test: Jobs of earlier ones would go, some time after the end of their run, while it looks on.
 
     The stacks are made once: the way from this machine to the S3 server does not outlive some of the faults.
     """
-    unique = secrets.token_hex(2)
+    yield shared_stacks
+    for body in shared_stacks.list("PipelineRun"):
+        shared_stacks.delete("PipelineRun", body["metadata"]["name"])
+    for pod in shared_stacks.list("Pod", "cairn.dev/run"):
+        shared_stacks.wait_gone("Pod", pod["metadata"]["name"], 120)
+
+
+@pytest.fixture
+def under_way(runs: Cluster) -> Cluster:
+    """A chain and a fan-out on each workload, the first steps of which run."""
     for on in WORKLOADS:
-        shared_stacks.create(run(f"chain-{on}-{unique}", chain(6, 8), on=on))
-        shared_stacks.create(run(f"fan-{on}-{unique}", fan_out(4, 15), on=on))
+        runs.create(run(f"chain-{on}", chain(6, 8), on=on))
+        runs.create(run(f"fan-{on}", fan_out(4, 15), on=on))
     for on in WORKLOADS:
-        shared_stacks.wait(
-            "PipelineRun",
-            f"chain-{on}-{unique}",
-            lambda body: states(body).get("s0") in {"Running", "Succeeded"},
-            180,
-        )
-    return shared_stacks
+        runs.wait("PipelineRun", f"chain-{on}", lambda body: states(body).get("s0") in {"Running", "Succeeded"}, 180)
+    return runs
 
 
 def assert_nothing_came_of_it(runs: Cluster) -> None:
@@ -112,20 +116,18 @@ def test_two_operators_run_by_mistake(cluster: Cluster, under_way: Cluster) -> N
         cluster.wait("Deployment", "cairn", lambda body: body["status"].get("replicas") == 1, 120)
 
 
-def test_the_operator_is_killed_again_and_again(cluster: Cluster, shared_stacks: Cluster) -> None:
+def test_the_operator_is_killed_again_and_again(cluster: Cluster, runs: Cluster) -> None:
     for on in WORKLOADS:
-        shared_stacks.create(run(f"long-{on}", chain(20, 10), on=on))
+        runs.create(run(f"long-{on}", chain(20, 10), on=on))
     for number in range(20):
-        shared_stacks.create(
-            run(f"one-{number}", [python("only", "import time; time.sleep(30)")], on=WORKLOADS[number % 3])
-        )
+        runs.create(run(f"one-{number}", [python("only", "import time; time.sleep(30)")], on=WORKLOADS[number % 3]))
 
     for _ in range(KILLS):
         pod = ready_operator(cluster)
         cluster.delete("Pod", pod, grace_period=0)
         ready_operator(cluster, gone=pod)
 
-    assert_nothing_came_of_it(shared_stacks)
+    assert_nothing_came_of_it(runs)
 
 
 def test_the_api_server_is_restarted(cluster: Cluster, under_way: Cluster) -> None:
