@@ -23,6 +23,32 @@ HTTP_PORT = 7070
 TLS_PORT = 7071
 
 
+class PortForward:
+    """`kubectl port-forward` to the server, begun anew when it has ended: it does not outlive the API server."""
+
+    def __init__(self, namespace: str) -> None:
+        self._command = ["kubectl", "port-forward", "--namespace", namespace, "service/s3", f":{HTTP_PORT}"]
+        self._process: subprocess.Popen[str] | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """Port of this machine that leads to the server."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+            assert self._process.stdout is not None
+            found = re.search(r":(\d+) ->", self._process.stdout.readline())
+            assert found, "kubectl port-forward did not say its port"
+            self._port = int(found.group(1))
+        return self._port
+
+    def close(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
 @dataclass(frozen=True)
 class S3Server:
     """Where the server is, and who may use it."""
@@ -34,8 +60,8 @@ class S3Server:
     reader_secret: str
     ca: str
     """The CA of the TLS port, in PEM form."""
-    local_port: int
-    """Port of this machine that leads to the server."""
+    way: PortForward
+    """Leads from this machine to the server."""
 
     @property
     def endpoint(self) -> str:
@@ -62,7 +88,7 @@ class S3Server:
         return botocore.session.get_session().create_client(
             "s3",
             region_name="us-east-1",
-            endpoint_url=f"http://127.0.0.1:{self.local_port}",
+            endpoint_url=f"http://127.0.0.1:{self.way.port}",
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             config=Config(
@@ -153,8 +179,11 @@ def s3_server(cluster: Cluster) -> Generator[S3Server]:
         }
     )
     cluster.wait("Deployment", "s3", lambda body: body.get("status", {}).get("readyReplicas") == 1, 120)
-    with _port_forward(cluster.namespace) as port:
-        yield S3Server(cluster, *keys, ca.cert_pem.bytes().decode(), port)
+    way = PortForward(cluster.namespace)
+    try:
+        yield S3Server(cluster, *keys, ca.cert_pem.bytes().decode(), way)
+    finally:
+        way.close()
 
 
 def _deployment() -> dict[str, Any]:
@@ -208,16 +237,3 @@ def _deployment() -> dict[str, Any]:
             "template": {"metadata": {"labels": {"app": "s3"}}, "spec": pod},
         },
     }
-
-
-@contextmanager
-def _port_forward(namespace: str) -> Generator[int]:
-    command = ["kubectl", "port-forward", "--namespace", namespace, "service/s3", f":{HTTP_PORT}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        found = re.search(r":(\d+) ->", process.stdout.readline())
-        assert found, "kubectl port-forward did not say its port"
-        try:
-            yield int(found.group(1))
-        finally:
-            process.terminate()

@@ -42,10 +42,7 @@ def fan_out(width: int, seconds: int) -> list[Body]:
 
 @pytest.fixture
 def runs(shared_stacks: Cluster) -> Iterator[Cluster]:
-    """The runs of one test: Jobs of earlier ones would go, some time after the end of their run, while it looks on.
-
-    The stacks are made once: the way from this machine to the S3 server does not outlive some of the faults.
-    """
+    """The runs of one test: Jobs of earlier ones would go, some time after the end of their run, while it looks on."""
     yield shared_stacks
     for body in shared_stacks.list("PipelineRun"):
         shared_stacks.delete("PipelineRun", body["metadata"]["name"])

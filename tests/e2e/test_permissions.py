@@ -66,7 +66,8 @@ def test_nothing_that_the_operator_asked_was_forbidden(requests: list[Body]) -> 
     refused = [
         f"{event['verb']} {event['requestURI']}"
         for event in requests
-        if event["annotations"].get("authorization.k8s.io/decision") == "forbid"
+        # none where the API server was too busy to look at the request
+        if event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
     ]
     assert refused == []
 
