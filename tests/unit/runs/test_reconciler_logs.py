@@ -38,6 +38,18 @@ def node_does_not_answer(world: RunWorld, unread: str) -> None:
     world.kubernetes.whole_pod_log = log
 
 
+def node_hangs(world: RunWorld) -> list[str]:
+    """Have no log be read in time; return the containers whose log was asked for."""
+    asked: list[str] = []
+
+    async def log(namespace: str, pod: str, container: str, *, limit: int) -> bytes:
+        asked.append(container)
+        raise TimeoutError
+
+    world.kubernetes.whole_pod_log = log
+    return asked
+
+
 async def load_ends(world: RunWorld, spec: PipelineRunSpec, code: int = 0) -> float | None:
     """Have the first step end, having written a log."""
     await world.under_way(spec)
@@ -163,6 +175,17 @@ async def test_a_log_that_cannot_be_read_keeps_no_other_one_waiting(world: RunWo
 
     assert world.step_status("train")["logURI"].endswith("/train/attempt-1.log")
     assert "logURI" not in world.step_status("load")
+
+
+async def test_a_node_that_hangs_is_left_alone_for_a_while(world: RunWorld):
+    asked = node_hangs(world)
+    await load_ends(world, CHAIN)
+    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
+    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
+
+    await world.reconcile()
+
+    assert asked == ["load"]
 
 
 async def test_one_that_becomes_due_while_its_node_is_left_alone_is_waited_for(world: RunWorld):

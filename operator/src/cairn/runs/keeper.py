@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -123,7 +123,7 @@ class Keeper:
         keeping.run = run
         keeping.store = store or keeping.store
         keeping.steps = {step.name: step for step in steps}
-        wanted = set[Kept](self._wanted(keeping)) - keeping.under_way.keys()
+        wanted = [one for one in self._wanted(keeping) if one not in keeping.under_way]
         keeping.waiting.intersection_update(wanted)
         for one in wanted:
             if self._seconds_until(keeping, one) > 0:
@@ -156,8 +156,8 @@ class Keeper:
         store = keeping.store_key
         if store is None:
             return LONGEST_PAUSE_SECONDS
-        of_store = self._pauses.seconds_left(store)
-        return max(of_store, self._pauses.seconds_left(one.node)) if isinstance(one, Log) else of_store
+        needed = (store, _name_of(keeping, one), *([one.node] if isinstance(one, Log) else []))
+        return max(map(self._pauses.seconds_left, needed))
 
     def end_has_waited(self, body: JsonObject) -> float | None:
         """Return for how many seconds the end of a run has waited by now; None where there is nothing to wait for."""
@@ -227,10 +227,9 @@ class Keeper:
             self._pauses.failed(place)
             self._try_again(key, keeping, one, error)
         except CAN_BE_TRIED_AGAIN as error:
-            if isinstance(one, Log):
+            self._pauses.failed(_name_of(keeping, one))
+            if isinstance(one, Log) and isinstance(error, TimeoutError):
                 self._pauses.failed(one.node)
-            else:
-                self._pauses.failed(place)
             self._try_again(key, keeping, one, error)
         except Exception:
             logger.exception("%s of run %s cannot be kept", one, key[1])
@@ -277,3 +276,8 @@ class Keeper:
         content = await content_of_record(client, store, run.name, step, place)
         if content is not None:
             await client.put(place, content, "application/json")
+
+
+def _name_of(keeping: _Keeping, one: Kept) -> Hashable:
+    """Return what tells something to be kept from that of other runs."""
+    return keeping.run.uid, one

@@ -151,7 +151,15 @@ class S3(ArtifactStore[S3Config]):
         except UnusableError as error:
             raise StoreUnavailableError(error.reason, error.message) from error
         # botocore reads its descriptions of services from files, which takes some tenths of a second the first time
-        return await in_thread(lambda: S3Client(bucket, self.config.prefix, self._unavailable), seconds=OPENING_SECONDS)
+        try:
+            return await in_thread(
+                lambda: S3Client(bucket, self.config.prefix, self._unavailable), seconds=OPENING_SECONDS
+            )
+        except TimeoutError as error:
+            slow = UnreachableError(
+                bucket.operation, "could not be opened in time", "see whether the operator has a CPU"
+            )
+            raise self._unavailable(slow, bucket.endpoint) from error
 
     def _unavailable(self, error: S3Error, endpoint: str | None) -> StoreUnavailableError:
         verdict = self.judge(Outcome(error=error, seen=True), endpoint)
