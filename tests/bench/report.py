@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.bench import plots, tables
 from tests.bench.results import Results
 
+PLOT = re.compile(r"!\[[^]]*\]\(([^)]*)\)\n\n?")
+"""On a page; the group is its file."""
 TEMPLATE = Path(__file__).with_name("template.md")
 
 
@@ -24,5 +27,6 @@ def write(results: Results, directory: Path) -> None:
     )
     for section in sections:
         text = text.replace(f"@{section.__name__}@", section(results))
-    directory.with_suffix(".md").write_text(text)
     plots.draw(results, directory)
+    page = directory.with_suffix(".md")
+    page.write_text(PLOT.sub(lambda found: found[0] if (page.parent / found[1]).exists() else "", text))

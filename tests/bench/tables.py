@@ -21,6 +21,7 @@ from tests.bench.statistics import (
 )
 from tests.bench.targets import CLUSTERS, FLOORS, verdicts
 
+NOT_MEASURED = "Not measured yet."
 VERBS = ("GET", "LIST", "POST", "PUT", "PATCH", "DELETE")
 REAL_PARTS = ("one", "chain", "fan-out", "burst")
 FLOODS = ("flood-1000", "flood-5000")
@@ -128,7 +129,7 @@ def large(results: Results) -> str:
 def restart(results: Results) -> str:
     """Return what happened when after the operator's pod was deleted."""
     if RESTART not in results.parts:
-        return "Not measured yet."
+        return NOT_MEASURED
     (one,) = results.parts[RESTART].measurements
     used = one.operator
     said = f"{PARTS[RESTART].title} of one step each; the operator's pod is deleted as `kubectl delete pod` does it."
@@ -173,6 +174,8 @@ def _measured(results: Results, names: Iterable[str]) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
+    """Return a table in Markdown, or that there is nothing for it yet."""
     lines = [head, ["---"] * len(head), *rows]
+    if len(lines) == 2:
+        return NOT_MEASURED
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
