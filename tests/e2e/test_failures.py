@@ -273,6 +273,6 @@ def test_a_pod_that_someone_deletes_fails_a_step_that_is_not_to_be_made_again(ru
     finished = runs.finished(name)
     failed = step(finished, "sleeps")
     assert (failed["state"], failed["reason"]) == ("Failed", "PodDeleted")
-    assert failed["podName"] in failed["message"]
+    assert failed["jobName"] in failed["message"]  # as a part of the pod's name, where that was seen to go
     assert states(finished) == {"sleeps": "Failed", "needs-it": "Skipped", "independent": "Succeeded"}
     assert condition(finished, "Succeeded")["message"].startswith("Step sleeps failed: PodDeleted: ")
