@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from cairn.api.base import JsonObject, Model
 from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
+from cairn.clients.store import Key
 
 Config = TypeVar("Config", bound=Model)
 
@@ -55,6 +56,11 @@ class Flavor(ABC, Generic[Config]):
         self.namespace = namespace
         self.name = name
         self.config = config
+
+    @property
+    def key(self) -> Key:
+        """The component's namespace and name."""
+        return self.namespace, self.name
 
     @property
     def secrets(self) -> frozenset[str]:

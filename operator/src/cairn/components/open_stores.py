@@ -26,7 +26,7 @@ class OpenStores:
 
     async def client_of(self, store: ArtifactStore[Any]) -> StoreClient:
         """Return a way into a store that is open to the operator; raises StoreUnavailableError."""
-        key, version = (store.namespace, store.name), self._version(store)
+        key, version = store.key, self._version(store)
         async with self._opening[key]:
             known = self._open.get(key)
             if known is not None and known[0] == version:

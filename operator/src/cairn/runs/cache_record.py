@@ -13,6 +13,7 @@ from cairn.api.base import Model
 from cairn.api.pipelinerun_status import ArtifactStatus, CachedFrom, ResultStatus, StepStatus
 from cairn.api.step import Step
 from cairn.api.time import parse
+from cairn.runs.graph import outputs_of, results_of
 
 VERSION = 1
 
@@ -83,7 +84,5 @@ def has_expired(record: CacheRecord, step: Step, now: datetime) -> bool:
 
 def has_outputs_of(record: CacheRecord, step: Step) -> bool:
     """Return whether a record has all that the step would write."""
-    outputs = step.outputs
-    names = {artifact.name for artifact in (outputs.artifacts or () if outputs else ())}
-    results = set(outputs.results or () if outputs else ())
+    names, results = {artifact.name for artifact in outputs_of(step)}, set(results_of(step))
     return names == {item.name for item in record.artifacts} and results == {item.name for item in record.results}

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakValueDictionary
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
@@ -29,6 +28,7 @@ from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
 from cairn.runs.cached_outputs import content_of_record
 from cairn.runs.logs import LogOf, has_whole_log, unkept
 from cairn.runs.pauses import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS, Pauses
+from cairn.runs.store_slots import StoreSlots
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +92,6 @@ class _Keeping:
     end_waits_since: float | None = None
     """Since when nothing but logs is waited for."""
 
-    @property
-    def store_key(self) -> Key | None:
-        """The store's namespace and name."""
-        return (self.store.namespace, self.store.name) if self.store is not None else None
-
 
 class Keeper:
     """Keeps what runs leave; `wake` has a run reconciled when something is kept that its end waits for, or has been refused."""
@@ -108,7 +103,7 @@ class Keeper:
         self._pauses = pauses
         self._wake = wake
         self._at_once = asyncio.Semaphore(COPIES_AT_ONCE)
-        self._of_store: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots = StoreSlots(COPIES_TO_A_STORE)
         self._keeping: dict[Key, tuple[str, _Keeping]] = {}
         """By run, with its UID."""
 
@@ -121,17 +116,17 @@ class Keeper:
         """
         keeping = self._of(body)
         keeping.run = run
-        keeping.store = store or keeping.store
+        keeping.store = store = store or keeping.store
         keeping.steps = {step.name: step for step in steps}
         wanted = [one for one in self._wanted(keeping) if one not in keeping.under_way]
         keeping.waiting.intersection_update(wanted)
         for one in wanted:
-            if self._seconds_until(keeping, one) > 0:
+            if store is None or self._seconds_until(keeping, one) > 0:
                 keeping.waiting.add(one)
             else:
                 keeping.waiting.discard(one)
-                keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one))
-        if keeping.store is None and wanted:
+                keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one, store))
+        if store is None and wanted:
             keeping.problem = STACK_NOT_READY
         return keeping.logs
 
@@ -153,10 +148,9 @@ class Keeper:
 
     def _seconds_until(self, keeping: _Keeping, one: Kept) -> float:
         """Return when something may be tried; 0 for now."""
-        store = keeping.store_key
-        if store is None:
+        if keeping.store is None:
             return LONGEST_PAUSE_SECONDS
-        needed = (store, _name_of(keeping, one), *([one.node] if isinstance(one, Log) else []))
+        needed = (keeping.store.key, _name_of(keeping, one), *([one.node] if isinstance(one, Log) else []))
         return max(map(self._pauses.seconds_left, needed))
 
     def end_has_waited(self, body: JsonObject) -> float | None:
@@ -208,23 +202,20 @@ class Keeper:
             self._keeping[key] = uid, _Keeping(naming.RunIdentity(*key, uid, body["spec"]["pipeline"]))
         return self._keeping[key][1]
 
-    async def _keep(self, key: Key, keeping: _Keeping, one: Kept) -> None:
-        store = keeping.store
-        assert store is not None  # noqa: S101 - nothing is begun without one
-        place = store.namespace, store.name
+    async def _keep(self, key: Key, keeping: _Keeping, one: Kept, store: ArtifactStore[Any]) -> None:
         try:
-            async with self._slots_of(place):
+            async with self._slots.of(store.key):
                 if self._seconds_until(keeping, one) > 0:
                     keeping.waiting.add(one)  # another one has been refused meanwhile
                 else:
                     await self._copy(keeping, one, store)
                     keeping.done.add(one)
-                    self._pauses.answered(place)
+                    self._pauses.answered(store.key)
         except (NotFoundError, InvalidError):
             keeping.done.add(one)  # the pod, or its container, is gone
         except StoreUnavailableError as error:
             keeping.problem = error
-            self._pauses.failed(place)
+            self._pauses.failed(store.key)
             self._try_again(key, keeping, one, error)
         except CAN_BE_TRIED_AGAIN as error:
             self._pauses.failed(_name_of(keeping, one))
@@ -239,12 +230,6 @@ class Keeper:
         if keeping.waiting or (keeping.end_waits_since is not None and not keeping.under_way):
             self._wake(key)
 
-    def _slots_of(self, store: Key) -> asyncio.Semaphore:
-        slots = self._of_store.get(store)
-        if slots is None:
-            slots = self._of_store[store] = asyncio.Semaphore(COPIES_TO_A_STORE)
-        return slots
-
     @staticmethod
     def _try_again(key: Key, keeping: _Keeping, one: Kept, error: Exception) -> None:
         logger.warning("%s of run %s is not kept yet: %s", one, key[1], error)
@@ -256,7 +241,7 @@ class Keeper:
             await self._keep_record(keeping.run, keeping.steps[one.step], store, client)
             return
         place = naming.log_key(keeping.run, *one.of)
-        if self._pauses.is_failing((store.namespace, store.name)):
+        if self._pauses.is_failing(store.key):
             await client.entity_tag(place)  # before a log is in memory, and others have to wait for that
         async with self._at_once:
             async with asyncio.timeout(READ_SECONDS):

@@ -171,11 +171,11 @@ class RunReconciler:
         stack = choice.stack
         maker = self._maker(body, spec)
         steps = maker.steps({step.name: step for step in status.steps})
-        observed = await self._observe(body, steps, status)
+        observed = await self._attempts.observe(body, steps.by_name, status)
         hold = self._hold_of(key_of(body))
         if hold is not None:
             observed = with_changes(observed, refusals=hold.refusals)
-        steps, planned = await self._plan(body, maker, observed, choice)
+        steps, planned = await self._plan(body, maker, steps, observed, choice)
         store = stack.artifact_store if stack is not None else None
         kept = self._keeper.keep(body, identity(body), planned.steps, store)
         planned = with_changes(planned, steps=with_logs(planned.steps, kept))
@@ -201,9 +201,9 @@ class RunReconciler:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
-                observed = await self._observe(written, steps, newer)
+                observed = await self._attempts.observe(written, steps.by_name, newer)
                 observed = with_changes(observed, refusals=refusals)
-                steps, planned = await self._plan(body, maker, observed, choice)
+                steps, planned = await self._plan(body, maker, steps, observed, choice)
                 await self._record(written, newer, planned, stack)
         await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
@@ -214,10 +214,6 @@ class RunReconciler:
             again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
         return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))
 
-    async def _observe(self, body: JsonObject, steps: RunSteps, status: PipelineRunStatus) -> Observed:
-        observed = await self._attempts.observe(body, steps.by_name, status)
-        return with_changes(observed, cache=self._cache.answers(body))
-
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
         """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""
         if not planned.outcome.finished:
@@ -226,15 +222,16 @@ class RunReconciler:
         return seconds if seconds is not None and seconds < END_WAITS_SECONDS else None
 
     async def _plan(
-        self, body: JsonObject, maker: InstanceMaker, observed: Observed, choice: Choice
+        self, body: JsonObject, maker: InstanceMaker, steps: RunSteps, observed: Observed, choice: Choice
     ) -> tuple[RunSteps, Plan]:
         """Plan, again where that makes the items of a step known, or the cache is to be asked first."""
-        stack, steps = choice.stack, maker.steps(observed.recorded)
+        stack = choice.stack
         scheduler = scheduler_of(steps, stack, body) if stack else None
         if stack is not None and self._cache.has_hits(body):
             context = pod_context_of(body, steps, observed.recorded.values(), stack, self._transfer)
             self._cache.forget_old_hits(body, context, steps, observed.recorded)
         while True:
+            observed = with_changes(observed, cache=self._cache.answers(body))
             planned = plan(steps, observed, scheduler, self._clock.now(), choice.message)
             recorded = {step.name: step for step in planned.steps}
             if (more := maker.steps(recorded)) is not steps:
@@ -244,7 +241,6 @@ class RunReconciler:
                 wanted = [steps.by_name[name] for name in sorted(planned.lookups)]
                 if not await self._cache.look_up(body, context, wanted):
                     return steps, planned
-                observed = with_changes(observed, cache=self._cache.answers(body))
             else:
                 return steps, planned
 

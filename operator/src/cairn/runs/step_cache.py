@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakValueDictionary
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
@@ -28,6 +27,7 @@ from cairn.runs.instances import RunSteps
 from cairn.runs.pauses import Pauses
 from cairn.runs.pod import PodContext, step_template
 from cairn.runs.states import ENDED
+from cairn.runs.store_slots import StoreSlots
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class StepCache:
         self._pauses = pauses
         self._wake = wake
         self._at_once = asyncio.Semaphore(LOOKUPS_AT_ONCE)
-        self._of_store: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots = StoreSlots(LOOKUPS_IN_A_STORE)
         self._asked: dict[Key, _Asked] = {}
 
     def answers(self, body: JsonObject) -> Mapping[str, CacheAnswer]:
@@ -187,25 +187,19 @@ class StepCache:
 
     async def _look_into(self, store: ArtifactStore[Any], context: PodContext, step: Step, digest: str) -> CacheAnswer:
         """Ask the store, unless it has not answered just now, maybe for another step."""
-        key, place = cache_key(context, step, digest), (store.namespace, store.name)
+        key = cache_key(context, step, digest)
         record_key = naming.cache_record_key(context.run.namespace, key)
-        async with self._slots_of(place), self._at_once:
-            if self._pauses.seconds_left(place) > 0:
+        async with self._slots.of(store.key), self._at_once:
+            if self._pauses.seconds_left(store.key) > 0:
                 return CacheAnswer(key, digest, "The cache could not be read: the artifact store has failed just now.")
             try:
                 client = await self._stores.client_of(store)
                 record = await usable_record(client, store, record_key, step, self._clock.now())
             except (StoreUnavailableError, *CAN_BE_TRIED_AGAIN) as error:
-                self._pauses.failed(place)
+                self._pauses.failed(store.key)
                 return CacheAnswer(key, digest, f"The cache could not be read: {error}")
-        self._pauses.answered(place)
+        self._pauses.answered(store.key)
         return CacheAnswer(key, digest, record=record)
-
-    def _slots_of(self, store: Key) -> asyncio.Semaphore:
-        slots = self._of_store.get(store)
-        if slots is None:
-            slots = self._of_store[store] = asyncio.Semaphore(LOOKUPS_IN_A_STORE)
-        return slots
 
 
 def _is_about_to_start(steps: RunSteps, name: str, recorded: Mapping[str, StepStatus]) -> bool:

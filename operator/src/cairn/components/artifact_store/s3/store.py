@@ -21,8 +21,9 @@ from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, pr
 from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Verdict
 
 CHECK_SECONDS = 8
-OPENING_SECONDS = 10
 """How long the requests of one check may take together."""
+OPENING_SECONDS = 10
+"""How long it may take to make a client of a bucket, which sends nothing yet."""
 
 CA_VOLUME = "cairn-store-ca"
 CA_DIRECTORY = "/cairn/ca"
