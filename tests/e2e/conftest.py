@@ -50,10 +50,7 @@ def namespace(cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def s3_service(cluster: Cluster) -> Iterator[S3Server]:
     """An S3 server in the cluster."""
-    with (
-        cluster.temporary_namespace(f"e2e-s3-{secrets.token_hex(4)}", RESTRICTED) as namespace,
-        s3_server(namespace) as server,
-    ):
+    with s3_server(cluster) as server:
         yield server
 
 

@@ -16,7 +16,7 @@ import trustme
 from botocore.config import Config
 
 from cluster import Cluster
-from manifests import PYTHON_IMAGE
+from manifests import PYTHON_IMAGE, RESTRICTED
 
 IMAGE = "versity/versitygw:v1.7.0"
 HTTP_PORT = 7070
@@ -148,7 +148,16 @@ class S3Server:
 
 @contextmanager
 def s3_server(cluster: Cluster) -> Generator[S3Server]:
-    """Start a server in the namespace and open a way to it from this machine."""
+    """Start a server in a namespace of its own and open a way to it from this machine."""
+    with (
+        cluster.temporary_namespace(f"e2e-s3-{secrets.token_hex(4)}", RESTRICTED) as namespace,
+        _server_in(namespace) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def _server_in(cluster: Cluster) -> Generator[S3Server]:
     host = f"s3.{cluster.namespace}.svc"
     ca = trustme.CA()
     certificate = ca.issue_cert(host)

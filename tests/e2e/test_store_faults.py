@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from cluster import Body, Cluster, condition, states, step
-from manifests import HOLD, RESTRICTED, WORKLOADS, component, python, run, s3, secret, stack
+from manifests import HOLD, WORKLOADS, component, python, run, s3, secret, stack
 from s3 import S3Server, s3_server
 
 DOWN_SECONDS = 60.0
@@ -26,10 +26,7 @@ CHAIN: list[Body] = [
 @pytest.fixture(scope="module")
 def server(cluster: Cluster) -> Iterator[S3Server]:
     """An S3 server that no other module uses."""
-    with (
-        cluster.temporary_namespace(f"e2e-s3-{secrets.token_hex(4)}", RESTRICTED) as namespace,
-        s3_server(namespace) as server,
-    ):
+    with s3_server(cluster) as server:
         yield server
 
 

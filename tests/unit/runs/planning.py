@@ -8,12 +8,15 @@ from typing import Any
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
+from cairn.api.step import Step
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import pod_settings, step_template
 from cairn.runs.scheduling import OneJobPerStep, OnePodForAll, Scheduler
 from cairn.runs.step_plan import Refusal
-from tests.unit.builders import MOMENT, NOW, local_stack, pod_context, run_steps, seen, step_status
+from tests.unit.builders import MOMENT, NOW, local_stack, pod_context, run_spec, run_steps, seen, step, step_status
+
+TIDY = step("tidy")
 
 
 def planned(
@@ -64,3 +67,18 @@ def runs(name: str, **fields: Any) -> AttemptObservation:
 def ended(*names: str, state: str = "Succeeded", **fields: Any) -> list[StepStatus]:
     """Return steps that have ended at their first attempt."""
     return [step_status(name, state, attempts=1, **fields) for name in names]
+
+
+def queued(*names: str) -> list[StepStatus]:
+    """Return steps whose first attempt is recorded."""
+    return [step_status(name, "Queued", attempts=1, queuedTime=NOW) for name in names]
+
+
+def with_finally(*last: Step, steps: tuple[Step, ...] = (step("a"), step("b")), **fields: Any) -> PipelineRunSpec:
+    """Return a run of two steps, with others at its end."""
+    return run_spec(*steps, **fields, **{"finally": list(last or (TIDY,))})
+
+
+def for_each(*items: str, **fields: Any) -> Step:
+    """Return the step `train`, for each item."""
+    return step("train", forEach={"items": items or ("x", "y")}, **fields)

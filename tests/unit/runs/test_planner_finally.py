@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.api.pipelinerun_status import StepStatus
-from cairn.api.step import Step
 from cairn.api.time import parse
 from cairn.runs.observation import Fault, Phase
 from cairn.runs.planner import Observed, Stop, StopMode, plan
@@ -19,28 +14,13 @@ from tests.unit.builders import (
     after,
     inputs,
     outputs,
-    run_spec,
     run_steps,
     seen,
     seen_failed,
     step,
     step_status,
 )
-from tests.unit.runs.planning import ended, planned, reasons, runs, starts, states
-
-TIDY = step("tidy")
-
-
-def queued(*names: str) -> list[StepStatus]:
-    return [step_status(name, "Queued", attempts=1, queuedTime=NOW) for name in names]
-
-
-def with_finally(*last: Step, steps: tuple[Step, ...] = (step("a"), step("b")), **fields: Any) -> PipelineRunSpec:
-    return run_spec(*steps, **fields, **{"finally": list(last or (TIDY,))})
-
-
-def for_each(*items: str, **fields: Any) -> Step:
-    return step("train", forEach={"items": items or ("x", "y")}, **fields)
+from tests.unit.runs.planning import TIDY, ended, for_each, planned, queued, reasons, runs, starts, states, with_finally
 
 
 class TestFinally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
 
@@ -14,34 +13,31 @@ from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.planner import Stop, StopMode
 from cairn.runs.scheduling import OneJobPerStep, Scheduler
 from tests.unit.builders import (
-    NOW,
     inputs,
     outputs,
     run_spec,
     seen,
     seen_failed,
     step,
-    step_status,
 )
-from tests.unit.runs.planning import ended, one_pod, planned, pods, reasons, runs, starts, states
+from tests.unit.runs.planning import (
+    ended,
+    for_each,
+    one_pod,
+    planned,
+    pods,
+    queued,
+    reasons,
+    runs,
+    starts,
+    states,
+    with_finally,
+)
 
-TIDY = step("tidy")
 WHEN_FALSE = "params.mode == 'never'"
 MODE = [{"name": "mode", "value": "full"}]
 SPLIT = step("split", outputs=outputs(results=["shards"]))
 FROM_RESULT = step("train", forEach={"itemsFrom": "steps.split.results.shards"})
-
-
-def queued(*names: str) -> list[StepStatus]:
-    return [step_status(name, "Queued", attempts=1, queuedTime=NOW) for name in names]
-
-
-def with_finally(*last: Step, steps: tuple[Step, ...] = (step("a"), step("b")), **fields: Any) -> PipelineRunSpec:
-    return run_spec(*steps, **fields, **{"finally": list(last or (TIDY,))})
-
-
-def for_each(*items: str, **fields: Any) -> Step:
-    return step("train", forEach={"items": items or ("x", "y")}, **fields)
 
 
 class TestWhen:

@@ -58,6 +58,13 @@ async def load_ends(world: RunWorld, spec: PipelineRunSpec, code: int = 0) -> fl
     return await world.reconcile()
 
 
+async def train_ends(world: RunWorld) -> None:
+    """Have the second step of CHAIN end, having written a log."""
+    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
+    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
+    await world.reconcile()
+
+
 async def test_the_log_is_in_the_store_and_its_uri_in_the_status_with_the_end(world: RunWorld):
     await load_ends(world, ONE_STEP)
 
@@ -166,9 +173,7 @@ async def test_logs_are_kept_though_the_stack_cannot_be_used_any_more(world: Run
 async def test_a_log_that_cannot_be_read_keeps_no_other_one_waiting(world: RunWorld):
     node_does_not_answer(world, "load")
     await load_ends(world, CHAIN)
-    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
-    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
-    await world.reconcile()
+    await train_ends(world)
     world.clock.advance(LONGEST_PAUSE_SECONDS)
 
     await world.reconcile()
@@ -180,10 +185,8 @@ async def test_a_log_that_cannot_be_read_keeps_no_other_one_waiting(world: RunWo
 async def test_a_node_that_hangs_is_left_alone_for_a_while(world: RunWorld):
     asked = node_hangs(world)
     await load_ends(world, CHAIN)
-    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
-    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
 
-    await world.reconcile()
+    await train_ends(world)
 
     assert asked == ["load"]
 
@@ -192,9 +195,7 @@ async def test_one_that_becomes_due_while_its_node_is_left_alone_is_waited_for(w
     node_does_not_answer(world, "load")
     await load_ends(world, CHAIN)
     world.kubernetes.remove(PODS, RUN.namespace, "wine-1-load-1-x7k2p")
-    world.kubernetes.logs["wine-1-train-1-x7k2p", "train"] = "trained\n"
-    world.put(world.pod("wine-1-train-1").runs("train").ends("train"))
-    await world.reconcile()
+    await train_ends(world)
     world.clock.advance(LONGEST_PAUSE_SECONDS)
 
     await world.reconcile()
