@@ -18,6 +18,9 @@ from cairn.runs.states import ACTIVE, ENDED, NOT_SUCCEEDED, SKIPPED_ON_PURPOSE, 
 from tests.simulation.nodes import Attempt, Truth
 from tests.simulation.stores import ran_before
 
+SIGTERM_CODE = 128 + 15
+"""Exit code of what a node has told to stop; no step ends with it by itself."""
+
 
 class Violation(AssertionError):  # noqa: N818 - it is not an error of the simulation
     """An invariant does not hold."""
@@ -163,6 +166,7 @@ class Invariants:
             holds(0 in codes, f"{attempt} has not succeeded")
         if new.state in {"Failed", "Retrying"} and new.reason in {"ExitCode", "OOMKilled"}:
             holds(new.exit_code in codes, f"{attempt} ended with {codes}, not with {new.exit_code}")
+            holds(new.exit_code != SIGTERM_CODE, f"{attempt} was ended with its pod, not by itself")
         charged = [item for item in new.previous_attempts or () if item.charged]
         for item in charged:
             earlier = (new.name, item.number)

@@ -139,8 +139,8 @@ class Nodes:
             if "running" in container["state"]:
                 self._terminate(pod, container, attempt, 137, "Error")
                 self.server.set_status(PODS, pod)
-            elif "deletionTimestamp" in metadata and not metadata.get("finalizers"):
-                self.server.remove(PODS, metadata["namespace"], metadata["name"])
+            elif "deletionTimestamp" in metadata:
+                self._remove(pod)
         elif "deletionTimestamp" in metadata:
             if not self.scenario.ignores_sigterm or self.clock.true_time() >= parse(metadata["deletionTimestamp"]):
                 self._end_pod(pod, None, None, 143)
@@ -148,6 +148,16 @@ class Nodes:
             self._end_pod(pod, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", 143)
         else:
             self._go_on(pod)
+
+    def _remove(self, pod: JsonObject) -> None:
+        """Delete a pod that has ended once more, which overwrites when that was asked for; then let it go."""
+        metadata = pod["metadata"]
+        if metadata["deletionGracePeriodSeconds"]:
+            moment = timestamp(self.clock.true_time())
+            metadata |= {"deletionTimestamp": moment, "deletionGracePeriodSeconds": 0}
+            self.server.set_status(PODS, pod)
+        elif not metadata.get("finalizers"):
+            self.server.remove(PODS, metadata["namespace"], metadata["name"])
 
     def _go_on(self, pod: JsonObject) -> None:
         container, attempt = self._current(pod)

@@ -27,10 +27,19 @@ def observe(
     logs: Mapping[str, str] | None = None,
     now: datetime = MOMENT,
     seen_ended: datetime | None = None,
+    seen_being_deleted: bool = False,
 ) -> Sequence[AttemptObservation]:
     """Return what the pod of these steps shows of their first attempts."""
     return list(
-        observe_pod(job_of(*steps), pod.body, [(one, 1) for one in steps], logs or {}, now, seen_ended=seen_ended)
+        observe_pod(
+            job_of(*steps),
+            pod.body,
+            [(one, 1) for one in steps],
+            logs or {},
+            now,
+            seen_ended=seen_ended,
+            seen_being_deleted=seen_being_deleted,
+        )
     )
 
 
@@ -41,9 +50,10 @@ def observe_one(
     logs: Mapping[str, str] | None = None,
     now: datetime = MOMENT,
     seen_ended: datetime | None = None,
+    seen_being_deleted: bool = False,
 ) -> AttemptObservation:
     """Return what the pod of that one step shows of its first attempt."""
-    (attempt,) = observe(pod, one, logs=logs, now=now, seen_ended=seen_ended)
+    (attempt,) = observe(pod, one, logs=logs, now=now, seen_ended=seen_ended, seen_being_deleted=seen_being_deleted)
     return attempt
 
 
@@ -150,9 +160,15 @@ class PodStory:
         self.body["metadata"] |= {"deletionTimestamp": end_of_grace, "deletionGracePeriodSeconds": 30}
         return self
 
-    def condition(self, type_: str, *, status: str = "True", reason: str, message: str) -> Self:
+    def was_deleted_again(self, when: str = LATER) -> Self:
+        """The kubelet has deleted the pod after its end, without a grace period: when that was first done is lost."""
+        self.body["metadata"] |= {"deletionTimestamp": when, "deletionGracePeriodSeconds": 0}
+        return self
+
+    def condition(self, type_: str, *, status: str = "True", reason: str, message: str, since: str = NOW) -> Self:
         """Set a condition of the pod."""
-        item = {"type": type_, "status": status, "reason": reason, "message": message}
+        times = {"lastTransitionTime": since}
+        item = {"type": type_, "status": status, "reason": reason, "message": message, **times}
         self.body["status"]["conditions"].append(item)
         return self
 

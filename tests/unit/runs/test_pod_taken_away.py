@@ -104,6 +104,20 @@ class TestDisrupted:
 
         assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "DeletionByTaintManager")
 
+    def test_an_eviction_tells_when_it_was_asked_for_also_after_its_pod_was_deleted_again(self):
+        pod = plain().ends("train", 1).was_deleted_again(AN_HOUR_LATER)
+        pod.condition("DisruptionTarget", reason="EvictionByEvictionAPI", message="evicting", since=NOW)
+
+        seen = observe_one(pod, PLAIN)
+
+        assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "EvictionByEvictionAPI")
+
+    def test_a_step_that_failed_before_it_was_evicted_failed_by_itself(self):
+        pod = plain().ends("train", 137).was_deleted_again(AN_HOUR_LATER)
+        pod.condition("DisruptionTarget", reason="EvictionByEvictionAPI", message="evicting", since=AN_HOUR_LATER)
+
+        assert observe_one(pod, PLAIN).fault is not Fault.DISRUPTION
+
     def test_too_much_memory_stays_the_step_s_own_fault(self):
         seen = observe_one(plain().ends("train", 137, "OOMKilled").is_being_deleted(), PLAIN)
 
@@ -184,6 +198,35 @@ class TestBeingDeleted:
         seen = observe_one(plain().ends("train").is_being_deleted(), PLAIN)
 
         assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "PodDeleted")
+
+    @pytest.mark.parametrize("code", [137, 143])
+    def test_a_step_that_a_signal_ended_before_its_pod_was_deleted_again_ended_with_it(self, code: int):
+        seen = observe_one(plain().ends("train", code).was_deleted_again(AN_HOUR_LATER), PLAIN)
+
+        assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "PodDeleted")
+
+    def test_a_step_that_failed_otherwise_before_its_pod_was_deleted_again_failed_by_itself(self):
+        seen = observe_one(plain().ends("train", 3).was_deleted_again(AN_HOUR_LATER), PLAIN)
+
+        assert (seen.fault, seen.reason) == (Fault.STEP, "ExitCode")
+
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_a_step_whose_pod_was_seen_to_be_deleted_while_it_ran_ended_with_it_whatever_its_code(self, code: int):
+        pod = plain().ends("train", code).was_deleted_again(AN_HOUR_LATER)
+
+        seen = observe_one(pod, PLAIN, seen_being_deleted=True)
+
+        assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "PodDeleted")
+
+    def test_that_its_pod_is_being_deleted_is_told_until_its_end_is(self):
+        pod = plain().ends("train", 1).has_not_told_its_end().is_being_deleted()
+
+        assert observe_one(pod, PLAIN).reason == "PodDeleted"
+
+    def test_that_it_ended_before_its_pod_was_deleted_is_kept_apart(self):
+        pod = plain().ends("train", 1).has_not_told_its_end().is_being_deleted(AN_HOUR_LATER)
+
+        assert observe_one(pod, PLAIN).reason is None
 
     def test_outputs_are_waited_for_while_publish_has_its_grace_period(self):
         pod = full().ends("cairn-fetch").ends("train").runs("cairn-publish").is_being_deleted()

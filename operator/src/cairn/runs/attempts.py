@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import aiohttp
 
@@ -21,6 +22,7 @@ from cairn.clients.store import Key, key_of
 from cairn.runs.admission import PodAdmission
 from cairn.runs.needed import remember, store_of
 from cairn.runs.observation import (
+    POD_DELETED,
     AttemptObservation,
     attempts_in,
     has_ended,
@@ -90,12 +92,12 @@ class AttemptReader:
             attempts = attempts_in(job, steps)
             over = is_settled(attempts, recorded) and (has_ended(job) or is_being_deleted(job))
             if owned_by(job, uid) and not over:
-                seen += await self._of_job(body, job, of_jobs.get(job["metadata"]["uid"]), attempts)
+                seen += await self._of_job(body, job, of_jobs.get(job["metadata"]["uid"]), attempts, recorded)
         for pod in pods:
             attempts = attempts_in(pod, steps)
             over = is_settled(attempts, recorded) and (pod_has_ended(pod) or is_being_deleted(pod))
             if owned_by(pod, uid) and not over:  # one of a Job belongs to that
-                seen += await self._of_pod(body, None, pod, attempts)
+                seen += await self._of_pod(body, None, pod, attempts, recorded)
         looked_at = {attempt.pod_uid for attempt in seen}
         findings.logs = {uid: logs for uid, logs in findings.logs.items() if uid in looked_at}
         return Observed(recorded, seen, start_time=status.start_time)
@@ -118,28 +120,48 @@ class AttemptReader:
                 remember(self._cluster, resource, found)
 
     async def _of_job(
-        self, body: JsonObject, job: JsonObject, pod: JsonObject | None, attempts: Sequence[tuple[Step, int]]
+        self,
+        body: JsonObject,
+        job: JsonObject,
+        pod: JsonObject | None,
+        attempts: Sequence[tuple[Step, int]],
+        recorded: Mapping[str, StepStatus],
     ) -> list[AttemptObservation]:
         if pod is None and has_ended(job):
             pod = await self._unseen_pod(job)
         if pod is None:
             findings = self._findings.setdefault(key_of(body), _Findings())
             return list(observe_without_pod(job, attempts, await self._hindrance(job, findings)))
-        return await self._of_pod(body, job, pod, attempts)
+        return await self._of_pod(body, job, pod, attempts, recorded)
 
     async def _of_pod(
-        self, body: JsonObject, job: JsonObject | None, pod: JsonObject, attempts: Sequence[tuple[Step, int]]
+        self,
+        body: JsonObject,
+        job: JsonObject | None,
+        pod: JsonObject,
+        attempts: Sequence[tuple[Step, int]],
+        recorded: Mapping[str, StepStatus],
     ) -> list[AttemptObservation]:
         findings = self._findings.setdefault(key_of(body), _Findings())
         now = self._clock.now()
         uid = pod["metadata"]["uid"]
         logs = findings.logs.setdefault(uid, {})
         seen_ended = findings.seen_ended.setdefault(uid, now) if end_is_to_be_told(pod) else None
-        seen = list(observe_pod(job, pod, attempts, logs, now, seen_ended=seen_ended))
+        observe = partial(
+            observe_pod,
+            job,
+            pod,
+            attempts,
+            logs,
+            now,
+            seen_ended=seen_ended,
+            seen_being_deleted=_is_recorded_as_being_deleted(attempts, recorded),
+        )
+        seen = list(observe())
         while wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]:
             if not all([await self._read_log(pod, container, logs) for container in wanted]):
                 break  # these attempts stay undecided until the logs can be read
-            seen = list(observe_pod(job, pod, attempts, logs, now, seen_ended=seen_ended))
+            seen = list(observe())
         return seen
 
     async def _unseen_pod(self, job: JsonObject) -> JsonObject | None:
@@ -197,6 +219,16 @@ def owned_by(workload: JsonObject, uid: str) -> bool:
 def is_settled(attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]) -> bool:
     """Return whether the status says of all these attempts that they are over."""
     return all(step.name in recorded and is_over(recorded[step.name], number) for step, number in attempts)
+
+
+def _is_recorded_as_being_deleted(attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]) -> bool:
+    """Return whether the status says that the pod of these attempts is being deleted while one of them is under way."""
+    under_way = [recorded[step.name] for step, number in attempts if _is_under_way(recorded.get(step.name), number)]
+    return any(step.reason == POD_DELETED for step in under_way)
+
+
+def _is_under_way(step: StepStatus | None, number: int) -> bool:
+    return step is not None and step.state in ACTIVE and step.attempts == number
 
 
 def run_index(body: JsonObject) -> tuple[str, str]:

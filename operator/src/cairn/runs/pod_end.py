@@ -15,12 +15,36 @@ TAKEN_AWAY = frozenset({"Evicted", "Preempting", "NodeLost", "NodeShutdown", "Te
 """Reasons of a pod that did not end by itself."""
 LOST_AFTER = timedelta(seconds=30)
 """How long after its grace period the end of a pod is waited for; then it counts as lost with its node."""
+KILLED_CODES = frozenset({128 + 9, 128 + 15})
+"""Exit codes of a program that SIGKILL, or SIGTERM, has ended."""
 _USUAL_GRACE_PERIOD = timedelta(seconds=30)
 
 
 def was_taken_away(pod: JsonObject) -> bool:
     """Return whether a pod did not end by itself."""
     return pod.get("status", {}).get("reason") in TAKEN_AWAY
+
+
+def ended_with_pod(pod: JsonObject, ended_at: str | None, exit_code: int) -> bool:
+    """Return whether a container ended because its pod was taken away, not by itself.
+
+    Times are to the second: in that of the request, a failure counts as its doing, a success as the container's own. When
+    the request was made can often not be told any more: a kubelet deletes a pod whose containers have ended once again, without
+    a grace period, and the API server then writes that second time over the first (`BeforeDelete` in kubernetes/kubernetes,
+    staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go). Then the exit code decides of a container that ended before.
+    """
+    if was_taken_away(pod):
+        return True
+    disrupted_at = _disrupted_at(pod)
+    requested_at = disrupted_at or deletion_requested_at(pod)
+    if requested_at is None:
+        return False
+    if ended_at is None or parse(ended_at) == parse(requested_at):
+        return exit_code != 0
+    if parse(ended_at) > parse(requested_at):
+        return True
+    may_be_a_later_request = disrupted_at is None and not pod["metadata"].get("deletionGracePeriodSeconds")
+    return may_be_a_later_request and exit_code in KILLED_CODES
 
 
 def containers_have_ended(pod: JsonObject, now: datetime, seen_ended: datetime | None) -> bool:
@@ -57,12 +81,22 @@ def awaited_until(pod: JsonObject, seen_ended: datetime | None) -> datetime | No
 
 
 def deletion_requested_at(pod: JsonObject) -> str | None:
-    """Return when the deletion of a pod was asked for."""
+    """Return when the deletion of a pod was asked for; where more than once, for the last time."""
     if not is_being_deleted(pod):
         return None
     metadata = pod["metadata"]
     grace_period = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
     return timestamp(parse(metadata["deletionTimestamp"]) - grace_period)
+
+
+def disruption_of(pod: JsonObject) -> JsonObject | None:
+    """Return the condition that says that a pod is evicted, preempted, or taken from its node; None where it is not."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return next((item for item in conditions if item["type"] == "DisruptionTarget" and item["status"] == "True"), None)
+
+
+def _disrupted_at(pod: JsonObject) -> str | None:
+    return (disruption_of(pod) or {}).get("lastTransitionTime")
 
 
 def _gone_at(pod: JsonObject) -> datetime | None:

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from cairn.api.base import JsonObject
 from cairn.api.step import Step
-from cairn.api.time import parse
 from cairn.runs import naming
 from cairn.runs.container_status import (
     image_digest_of,
@@ -41,8 +40,9 @@ from cairn.runs.pod_end import (
     awaited_until,
     containers_have_ended,
     deletion_requested_at,
+    disruption_of,
+    ended_with_pod,
     is_lost,
-    was_taken_away,
 )
 from cairn.runs.results import json_object, parse_results
 from cairn.step.errors import OUTPUT_INVALID, OUTPUT_MISSING
@@ -85,6 +85,7 @@ class _View:
     logs: Mapping[str, str]
     now: datetime
     seen_ended: datetime | None
+    seen_being_deleted: bool
 
     @property
     def over(self) -> bool:
@@ -136,10 +137,12 @@ def observe_pod(
     now: datetime,
     *,
     seen_ended: datetime | None = None,
+    seen_being_deleted: bool = False,
 ) -> Iterator[AttemptObservation]:
     """Yield each attempt of a pod, with the Job that made it, if one did.
 
-    `logs` holds what was read of containers' logs, by container name; `seen_ended` is when the pod was first seen to have ended.
+    `logs` holds what was read of containers' logs, by container name; `seen_ended` is when the pod was first seen to have ended,
+    `seen_being_deleted` whether it was seen to be deleted while a container of it still ran.
     A step whose turn has not come is left out: it has not been attempted.
     """
     containers = {**statuses_of(pod, "initContainerStatuses"), **statuses_of(pod, "containerStatuses")}
@@ -171,6 +174,7 @@ def observe_pod(
             logs=logs,
             now=now,
             seen_ended=seen_ended,
+            seen_being_deleted=seen_being_deleted,
         )
         observed = _observe_step(view)
         turn_is_over = index <= latest and observed.phase in {Phase.SUCCEEDED, Phase.FAILED}
@@ -183,7 +187,8 @@ def _observe_step(view: _View) -> AttemptObservation:
     if fetch_end is not None and fetch_end["exitCode"] != 0:
         return _transfer_failed(view, view.fetch, fetch_end)
     if ended is not None and _why_is_to_come(view, ended) and not view.lost:
-        return view.seen(Phase.RUNNING, started=started_at(ended))
+        ending = _being_deleted(view) if _taken_away(view, ended) else {}
+        return view.seen(Phase.RUNNING, started=started_at(ended), **ending)
     if ended is not None and not _disrupted(view, ended):
         return _own_ended(view, ended)
     if view.over or view.lost:
@@ -303,14 +308,7 @@ def _transfer_failed(view: _View, container: JsonObject | None, ended: JsonObjec
 def _pod_ended(view: _View) -> AttemptObservation:
     """Judge an attempt whose pod ended, or is lost, before its own containers said how it went."""
     status = view.pod.get("status", {})
-    disruption = next(
-        (
-            item
-            for item in status.get("conditions", ())
-            if item["type"] == "DisruptionTarget" and item["status"] == "True"
-        ),
-        None,
-    )
+    disruption = disruption_of(view.pod)
     name = view.pod["metadata"]["name"]
     fault = Fault.DISRUPTION
     if view.lost and not view.over:
@@ -355,18 +353,8 @@ def _disrupted(view: _View, ended: JsonObject) -> bool:
 
 
 def _taken_away(view: _View, ended: JsonObject) -> bool:
-    """Return whether the container ended with its pod, not by itself.
-
-    Times are to the second: in that of the deletion, a failure counts as its doing, a success as the container's own.
-    """
-    if was_taken_away(view.pod):
-        return True
-    deleted_at, ended_at, failed = deletion_requested_at(view.pod), ended.get("finishedAt"), ended["exitCode"] != 0
-    if deleted_at is None:
-        return False
-    if ended_at is None or parse(ended_at) == parse(deleted_at):
-        return failed
-    return parse(ended_at) > parse(deleted_at)
+    """Return whether the container ended with its pod, not by itself."""
+    return view.seen_being_deleted or ended_with_pod(view.pod, ended.get("finishedAt"), ended["exitCode"])
 
 
 def _why_is_to_come(view: _View, ended: JsonObject) -> bool:
