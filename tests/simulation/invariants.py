@@ -15,11 +15,8 @@ from cairn.runs.items import InstanceMaker
 from cairn.runs.naming import RunIdentity, attempts_of, log_key
 from cairn.runs.readiness import NO_ITEMS
 from cairn.runs.states import ACTIVE, ENDED, NOT_SUCCEEDED, SKIPPED_ON_PURPOSE, lets_pass
-from tests.simulation.nodes import Attempt, Truth
+from tests.simulation.nodes import SIGTERM_CODE, Attempt, Truth
 from tests.simulation.stores import ran_before
-
-SIGTERM_CODE = 128 + 15
-"""Exit code of what a node has told to stop; no step ends with it by itself."""
 
 
 class Violation(AssertionError):  # noqa: N818 - it is not an error of the simulation

@@ -18,6 +18,8 @@ from tests.unit.fake_kubernetes import copied
 from tests.unit.fake_registries import DIGEST
 
 Attempt = tuple[str, int]
+SIGTERM_CODE = 128 + 15
+"""Exit code of what a node has told to stop; no step ends with it by itself."""
 
 
 @dataclass
@@ -143,9 +145,11 @@ class Nodes:
                 self._remove(pod)
         elif "deletionTimestamp" in metadata:
             if not self.scenario.ignores_sigterm or self.clock.true_time() >= parse(metadata["deletionTimestamp"]):
-                self._end_pod(pod, None, None, 143)
+                self._end_pod(pod, None, None, self.dice.choice((0, SIGTERM_CODE)))
         elif "activeDeadlineSeconds" in pod["spec"] and self.dice.random() < 0.7:
-            self._end_pod(pod, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", 143)
+            self._end_pod(
+                pod, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", SIGTERM_CODE
+            )
         else:
             self._go_on(pod)
 
@@ -212,7 +216,9 @@ class Nodes:
         self._disturbed(pod)
         if "running" in container["state"] and (reason is None or self.dice.random() < 0.8):
             self._terminate(pod, container, attempt, code, "Error")
-        pod["status"]["phase"] = "Failed"
+        last = pod["status"]["containerStatuses"][-1]
+        ended_well = last["state"].get("terminated", {}).get("exitCode") == 0
+        pod["status"]["phase"] = "Succeeded" if ended_well else "Failed"
         if reason is not None:
             pod["status"] |= {"reason": reason, "message": message}
         self.server.set_status(PODS, pod)

@@ -11,6 +11,7 @@ from cairn.api.step import Step
 from cairn.runs.job import build_job
 from cairn.runs.observation import AttemptObservation
 from cairn.runs.pod import Attempt
+from cairn.runs.pod_end import NOTHING_SEEN, EarlierSight
 from cairn.runs.pod_observation import observe_pod
 from tests.unit.builders import EARLIER, LATER, MOMENT, NOW, local_stack, pod_context
 
@@ -26,8 +27,7 @@ def observe(
     *steps: Step,
     logs: Mapping[str, str] | None = None,
     now: datetime = MOMENT,
-    seen_ended: datetime | None = None,
-    seen_being_deleted: bool = False,
+    earlier: EarlierSight = NOTHING_SEEN,
 ) -> Sequence[AttemptObservation]:
     """Return what the pod of these steps shows of their first attempts."""
     return list(
@@ -37,8 +37,7 @@ def observe(
             [(one, 1) for one in steps],
             logs or {},
             now,
-            seen_ended=seen_ended,
-            seen_being_deleted=seen_being_deleted,
+            earlier=earlier,
         )
     )
 
@@ -49,11 +48,10 @@ def observe_one(
     *,
     logs: Mapping[str, str] | None = None,
     now: datetime = MOMENT,
-    seen_ended: datetime | None = None,
-    seen_being_deleted: bool = False,
+    earlier: EarlierSight = NOTHING_SEEN,
 ) -> AttemptObservation:
     """Return what the pod of that one step shows of its first attempt."""
-    (attempt,) = observe(pod, one, logs=logs, now=now, seen_ended=seen_ended, seen_being_deleted=seen_being_deleted)
+    (attempt,) = observe(pod, one, logs=logs, now=now, earlier=earlier)
     return attempt
 
 

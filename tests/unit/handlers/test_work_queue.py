@@ -12,7 +12,7 @@ import pytest
 from cairn.clients.kubernetes import ApiError, ConflictError
 from cairn.clients.store import Key
 from cairn.handlers import work_queue
-from cairn.handlers.work_queue import LONGEST_BACKOFF_SECONDS, WorkQueue, current_object
+from cairn.handlers.work_queue import LONGEST_BACKOFF_SECONDS, OUTDATED_TIMERS, WorkQueue, current_object
 from tests.unit.virtual_time import VirtualTimePolicy, now, settle
 
 A, B = ("ml", "a"), ("ml", "b")
@@ -167,6 +167,21 @@ class TestLater:
             await asyncio.sleep(25)
 
         assert recorder.times[A] == [0, 10, 20]
+
+    async def test_timers_that_were_overtaken_do_not_pile_up(self):
+        recorder = Recorder()
+        async with working(recorder) as queue:
+            for _ in range(3 * OUTDATED_TIMERS):
+                queue.wake_after(A, 3600)
+                queue.wake(A)
+                await settle()
+            queue.wake_after(A, 3600)
+            queue.wake_after(B, 1800)
+
+            assert queue.timers <= OUTDATED_TIMERS + 4
+            await asyncio.sleep(1801)
+
+        assert len(recorder.times[B]) == 1
 
     async def test_keys_have_timers_of_their_own(self):
         recorder = Recorder()

@@ -74,6 +74,19 @@ async def test_nothing_of_a_run_that_has_not_ended_is_deleted(world: RunWorld):
     assert world.kubernetes.one(PIPELINE_RUNS, RUN.name)
 
 
+async def test_a_run_that_ends_in_the_second_in_which_the_last_ones_were_counted_counts_too(world: RunWorld):
+    keep(world, successfulRunsHistoryLimit=1)
+    await ended(world)
+    await world.reconcile()
+    later = world.kubernetes.one(PIPELINE_RUNS, RUN.name)
+    later = {**later, "metadata": {**later["metadata"], "name": "wine-2", "uid": "of-wine-2"}}
+    key = world.apply(PIPELINE_RUNS, later)
+
+    await world.reconcile(key)
+
+    assert len(world.kubernetes.all(PIPELINE_RUNS)) == 1
+
+
 async def test_runs_beyond_the_stack_s_history_are_deleted(world: RunWorld):
     keep(world, successfulRunsHistoryLimit=0)
     await ended(world)

@@ -9,6 +9,7 @@ import pytest
 
 from cairn.api.time import parse
 from cairn.runs.observation import Fault, Phase
+from cairn.runs.pod_end import EarlierSight
 from tests.unit.builders import LATER, NOW, inputs, outputs, step
 from tests.unit.pods import PodStory, job_of, observe, observe_one
 
@@ -59,14 +60,14 @@ class TestDisrupted:
     def test_it_is_not_judged_before_the_kubelet_tells_how_its_containers_ended(self):
         pod = plain().runs("train").is_over("DeadlineExceeded")
 
-        seen = observe_one(pod, PLAIN, seen_ended=parse(NOW))
+        seen = observe_one(pod, PLAIN, earlier=EarlierSight(ended_at=parse(NOW)))
 
         assert (seen.phase, seen.awaited_until) == (Phase.RUNNING, END_TOLD_BY)
 
     def test_it_is_judged_without_that_once_its_grace_period_and_30_seconds_are_over(self):
         pod = plain().runs("train").is_over("DeadlineExceeded")
 
-        seen = observe_one(pod, PLAIN, now=END_TOLD_BY, seen_ended=parse(NOW))
+        seen = observe_one(pod, PLAIN, now=END_TOLD_BY, earlier=EarlierSight(ended_at=parse(NOW)))
 
         assert (seen.phase, seen.reason, seen.exit_code) == (Phase.FAILED, "DeadlineExceeded", None)
 
@@ -111,6 +112,12 @@ class TestDisrupted:
         seen = observe_one(pod, PLAIN)
 
         assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "EvictionByEvictionAPI")
+
+    def test_a_disruption_that_is_told_after_a_deletion_does_not_hide_that(self):
+        pod = plain().ends("train", 1).is_being_deleted()
+        pod.condition("DisruptionTarget", reason="DeletionByPodGC", message="its node is gone", since=AN_HOUR_LATER)
+
+        assert observe_one(pod, PLAIN).fault is Fault.DISRUPTION
 
     def test_a_step_that_failed_before_it_was_evicted_failed_by_itself(self):
         pod = plain().ends("train", 137).was_deleted_again(AN_HOUR_LATER)
@@ -210,13 +217,26 @@ class TestBeingDeleted:
 
         assert (seen.fault, seen.reason) == (Fault.STEP, "ExitCode")
 
+    @pytest.mark.parametrize(
+        "earlier", [EarlierSight(was_being_deleted=True), EarlierSight(removal_requested_at=NOW)], ids=["seen", "when"]
+    )
     @pytest.mark.parametrize("code", [0, 3])
-    def test_a_step_whose_pod_was_seen_to_be_deleted_while_it_ran_ended_with_it_whatever_its_code(self, code: int):
+    def test_a_step_whose_pod_was_seen_to_be_deleted_while_it_ran_ended_with_it_whatever_its_code(
+        self, code: int, earlier: EarlierSight
+    ):
         pod = plain().ends("train", code).was_deleted_again(AN_HOUR_LATER)
 
-        seen = observe_one(pod, PLAIN, seen_being_deleted=True)
+        seen = observe_one(pod, PLAIN, earlier=earlier)
 
         assert (seen.phase, seen.fault, seen.reason) == (Phase.FAILED, Fault.DISRUPTION, "PodDeleted")
+
+    @pytest.mark.parametrize(("code", "phase"), [(0, Phase.SUCCEEDED), (3, Phase.FAILED)])
+    def test_when_its_pod_was_asked_to_go_decides_though_it_was_seen_to_run_after_that(self, code: int, phase: Phase):
+        pod = plain().ends("train", code).is_being_deleted(AN_HOUR_LATER)
+
+        seen = observe_one(pod, PLAIN, earlier=EarlierSight(was_being_deleted=True))
+
+        assert (seen.phase, seen.fault) == (phase, None if code == 0 else Fault.STEP)
 
     def test_that_its_pod_is_being_deleted_is_told_until_its_end_is(self):
         pod = plain().ends("train", 1).has_not_told_its_end().is_being_deleted()

@@ -10,14 +10,14 @@ import pytest
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.step import Step
-from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
+from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.clients.registry import RegistryError
 from cairn.components.base import StoreUnavailableError
 from cairn.runs import step_cache
 from cairn.runs.step_cache import ANSWER_HOLDS_SECONDS, CHANGED, TOO_LATE
 from tests.unit.builders import RUN, component_body, inputs, outputs, run_spec, stack_body, step
 from tests.unit.fake_registries import DIGEST
-from tests.unit.runs.run_world import PRODUCTION, RunWorld
+from tests.unit.runs.run_world import PRODUCTION, WRITE_STATUS, RunWorld
 
 OTHER_DIGEST = f"sha256:{'e' * 64}"
 
@@ -157,6 +157,37 @@ class TestChangedMeanwhile:
         await world.reconcile()
 
         assert (world.step_status("train")["attempts"], world.step_status("train")["cacheMessage"]) == (2, CHANGED)
+
+    async def test_nothing_is_kept_before_the_status_says_that_the_step_has_succeeded(self, world: RunWorld):
+        world.run(run_spec(train(), **PRODUCTION))
+        await world.reconcile()
+        world.kubernetes.objections[WRITE_STATUS] = lambda _: ApiError(409, "Conflict", "it has changed")
+
+        with pytest.raises(ApiError):
+            await end_train(world)
+
+        assert not [key for key in world.store.objects if key.startswith("ml/.cache/")]
+
+    async def test_a_run_ends_when_that_is_kept(self, world: RunWorld):
+        world.run(run_spec(train(), **PRODUCTION))
+        await world.reconcile()
+
+        await end_train(world)
+
+        assert world.succeeded() == ("True", "Completed")
+        assert [key for key in world.store.objects if key.startswith("ml/.cache/")]
+
+    async def test_what_ended_earlier_replaces_nothing_that_ended_later(self, world: RunWorld):
+        await run_through(world, spec())
+        (place,) = [key for key in world.store.objects if key.startswith("ml/.cache/")]
+        record = json.loads(world.store.objects[place])
+        newer = {**record, "from": {"run": "wine-0", "step": "train", "completionTime": "2027-01-01T00:00:00Z"}}
+        world.store.objects[place] = json.dumps(newer).encode()
+        world.kubernetes.remove(PIPELINE_RUNS, RUN.namespace, RUN.name)
+
+        await run_through(world, spec(cache={"salt": ""}))
+
+        assert json.loads(world.store.objects[place]) == newer
 
     async def test_a_step_whose_pod_is_there_is_not_left_out(self, world: RunWorld):
         both = run_spec(step("load"), train(), **ONE_POD)

@@ -9,9 +9,10 @@ import pytest
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.components.base import StoreUnavailableError
+from cairn.runs.attempts import LOG_TAIL_AWAITED_SECONDS
 from cairn.runs.keeper import END_WAITS_SECONDS, LOG_NOT_KEPT, MOMENT_SECONDS
 from cairn.runs.pauses import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS
-from tests.unit.builders import BUCKET_SPEC, RUN, component_body, run_spec, stack_body, step
+from tests.unit.builders import BUCKET_SPEC, RUN, component_body, outputs, run_spec, stack_body, step
 from tests.unit.runs.run_world import PRODUCTION, WRITE_STATUS, RunWorld
 
 CHAIN = run_spec(step("load"), step("train", dependsOn=["load"]), **PRODUCTION)
@@ -249,6 +250,47 @@ async def test_a_log_that_cannot_be_read_now_is_read_later(world: RunWorld):
     await world.reconcile()
 
     assert world.step_status("load")["logURI"] == URI_OF_LOAD
+
+
+async def test_a_step_has_failed_though_the_end_of_its_log_cannot_be_read_for_long(world: RunWorld):
+    world.kubernetes.objections["log pods"] = lambda _: ApiError(500, "InternalError", "the kubelet does not answer")
+    spec = run_spec(step("load", outputs=outputs(results=["rows"])), **PRODUCTION)
+    await world.under_way(spec)
+    world.put(world.pod("wine-1-load-1").ends("load", 3, message='{"rows": 1}'))
+    await world.reconcile()
+    assert world.states() == {"load": "Running"}
+
+    for _ in range(2):
+        world.clock.advance(LOG_TAIL_AWAITED_SECONDS)
+        await world.reconcile()
+
+    assert (world.step("load"), world.succeeded()) == (("Failed", "ExitCode"), ("False", "StepFailed"))
+
+
+async def test_the_log_of_a_pod_is_kept_that_only_its_job_s_end_has_told_of(world: RunWorld):
+    world.run(ONE_STEP)
+    await world.reconcile()
+    world.kubernetes.logs["wine-1-load-1-x7k2p", "load"] = "12 rows\n"
+    pod = world.pod("wine-1-load-1").on_node().ends("load").body
+    world.job_ends("wine-1-load-1", "Complete")
+    world.see()
+    world.kubernetes.add(PODS, pod)
+
+    await world.reconcile_unseeing()
+
+    assert world.step_status("load")["logURI"] == URI_OF_LOAD
+
+
+async def test_what_fails_in_an_unforeseen_way_is_told_of_too(world: RunWorld):
+    async def fails(*_: object, **__: object) -> bytes:
+        raise ZeroDivisionError
+
+    world.kubernetes.whole_pod_log = fails
+
+    await load_ends(world, ONE_STEP)
+
+    assert world.succeeded() == ("True", "Completed")
+    assert ("Warning", LOG_NOT_KEPT) in world.events()
 
 
 async def test_another_operator_keeps_what_the_last_one_did_not(world: RunWorld):

@@ -12,6 +12,7 @@ from tests.unit.runs.run_world import CREATE_JOBS, PRODUCTION, RunWorld
 FIRST, SECOND = "wine-1-only-1", "wine-1-only-2"
 ONE_STEP = run_spec(step("only"), **PRODUCTION)
 RETRIED = run_spec(step("only", retry={"limit": 1, "backoffSeconds": 30}), **PRODUCTION)
+IN_A_YEAR = "2027-01-01T00:00:00Z"
 BACKOFF = 31
 """Times are written to the second, so that a second more has to pass."""
 
@@ -155,6 +156,44 @@ class TestDisruptions:
         await world.reconcile()
 
         assert (only(world)["state"], only(world)["reason"]) == ("Retrying", "JobDeleted")
+
+    async def test_a_pod_that_was_seen_to_be_deleted_ended_the_step_whatever_is_recorded_since(self, world: RunWorld):
+        await world.under_way(run_spec(step("only", timeoutSeconds=60), **PRODUCTION))
+        world.put(world.pod(FIRST).runs("only").is_being_deleted())
+        await world.reconcile()
+        world.clock.advance(62)
+        await world.reconcile()
+
+        world.put(world.pod(FIRST).ends("only").was_deleted_again(IN_A_YEAR))
+        await world.reconcile()
+
+        assert (only(world)["state"], only(world)["reason"]) == ("Failed", "DeadlineExceeded")
+
+    @pytest.mark.parametrize("code", [0, 1])
+    async def test_another_operator_knows_from_the_status_that_a_pod_was_being_deleted(
+        self, world: RunWorld, code: int
+    ):
+        await world.under_way(ONE_STEP)
+        world.put(world.pod(FIRST).runs("only").is_being_deleted())
+        await world.reconcile()
+        world.restart()
+
+        world.put(world.pod(FIRST).ends("only", code).was_deleted_again(IN_A_YEAR))
+        await world.reconcile()
+
+        assert (only(world)["state"], only(world)["reason"]) == ("Retrying", "PodDeleted")
+
+    async def test_the_pod_of_several_steps_is_told_apart_from_its_job(self, world: RunWorld):
+        chain = run_spec(step("load"), step("train", dependsOn=["load"]), stackRef={"name": "one-pod"})
+        await world.under_way(chain)
+        world.put(world.pod("wine-1-load-1").ends("load").runs("train"))
+        await world.reconcile()
+        world.kubernetes.remove(PODS, "ml", "wine-1-load-1-x7k2p")
+        world.job_ends("wine-1-load-1", "Failed")
+
+        await world.reconcile()
+
+        assert world.step("train") == ("Retrying", "PodDeleted")
 
     async def test_an_eviction_is_not_charged(self, world: RunWorld):
         await world.under_way(ONE_STEP)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from cairn.api.pipelinerun_status import StepStatus
@@ -213,6 +215,13 @@ class TestPendingTimeout:
 
     def test_it_is_ten_minutes_unless_set(self):
         assert pending_deadline(step("train"), QUEUED) == after(601)
+
+    def test_the_time_in_which_inputs_are_fetched_does_not_count(self):
+        fetches = seen("train", Phase.WAITING, fetching=True)
+        has_fetched = seen("train", Phase.WAITING, fetched_for=timedelta(seconds=900))
+
+        assert pending_deadline(self.ONE, QUEUED, fetches) is None
+        assert pending_deadline(self.ONE, QUEUED, has_fetched) == after(961)
 
     def test_before_it_the_step_waits(self):
         status = advanced(QUEUED, seen("train", Phase.WAITING, reason="Unschedulable"), one=self.ONE, seconds=60)

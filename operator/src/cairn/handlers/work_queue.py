@@ -37,6 +37,9 @@ FAILURES_TOLD = 5
 SHORTEST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 60.0
 
+OUTDATED_TIMERS = 1000
+"""How many are kept, beside as many as there are others, of those that were overtaken by a wake."""
+
 current_object: ContextVar[tuple[str, Key] | None] = ContextVar("current_object", default=None)
 """Kind and key of what is being reconciled, for the log."""
 
@@ -62,6 +65,11 @@ class WorkQueue:
         self._timers: list[tuple[float, Key]] = []
         self._timer_changed = asyncio.Event()
 
+    @property
+    def timers(self) -> int:
+        """How many timers are kept, those included that a wake has overtaken."""
+        return len(self._timers)
+
     def wake(self, key: Key) -> None:
         """Have the object reconciled soon."""
         self._due.pop(key, None)
@@ -78,6 +86,8 @@ class WorkQueue:
             return
         self._due[key] = due
         heapq.heappush(self._timers, (due, key))
+        if len(self._timers) > 2 * len(self._due) + OUTDATED_TIMERS:
+            self._timers = sorted((due, key) for key, due in self._due.items())
         self._timer_changed.set()
 
     async def run(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -19,6 +19,7 @@ from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError, Resource
 from cairn.clients.store import Key, key_of
+from cairn.runs import naming
 from cairn.runs.admission import PodAdmission
 from cairn.runs.needed import remember, store_of
 from cairn.runs.observation import (
@@ -31,16 +32,27 @@ from cairn.runs.observation import (
     pod_has_ended,
 )
 from cairn.runs.planner import Observed
-from cairn.runs.pod_end import end_is_to_be_told, is_lost
+from cairn.runs.pod_end import (
+    NOTHING_SEEN,
+    EarlierSight,
+    earliest,
+    end_is_to_be_told,
+    is_lost,
+    removal_requested_at,
+)
 from cairn.runs.pod_observation import observe_pod
 from cairn.runs.states import ACTIVE
-from cairn.runs.step_plan import is_over
+from cairn.runs.step_plan import is_over, pending_deadline
 
 logger = logging.getLogger(__name__)
 
 CAN_BE_TRIED_AGAIN = (ApiError, aiohttp.ClientError, TimeoutError)
 LOG_TAIL_BYTES = 16 * 1024
 LOG_TAIL_LINES = 40
+REPORT_AWAITED_SECONDS = 300.0
+"""How long the log of one of Cairn's containers is asked for, without which a step's outputs are lost."""
+LOG_TAIL_AWAITED_SECONDS = 30.0
+"""How long that of a step is asked for: it only tells more about a failure."""
 POD_EXPECTED_SECONDS = 5.0
 """How soon a Job has a pod, where nothing hinders it; and how often to ask what does."""
 
@@ -60,10 +72,19 @@ class _Findings:
 
     logs: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     """The ends of containers' logs, by pod UID and container, until what they were read for is recorded."""
-    seen_ended: dict[str, datetime] = field(default_factory=dict[str, datetime])
-    """When pods were first seen to have ended of whose containers that is not told yet, by UID."""
+    unreadable_since: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    """When such a log could not be read first, on the monotonic clock."""
+    sights: dict[str, EarlierSight] = field(default_factory=dict[str, EarlierSight])
+    """What was seen of pods that are going, by UID."""
     podless: dict[str, _Podless] = field(default_factory=dict[str, _Podless])
     """By the Job's UID."""
+
+    def keep_only(self, pods: Container[str | None], jobs: Container[str | None]) -> None:
+        """Forget what was found out of others than these, by their UIDs."""
+        self.logs = {uid: logs for uid, logs in self.logs.items() if uid in pods}
+        self.unreadable_since = {of: since for of, since in self.unreadable_since.items() if of[0] in pods}
+        self.sights = {uid: sight for uid, sight in self.sights.items() if uid in pods}
+        self.podless = {uid: podless for uid, podless in self.podless.items() if uid in jobs}
 
 
 class AttemptReader:
@@ -83,6 +104,8 @@ class AttemptReader:
         """Return the attempts that are there, but those that are over and recorded as such."""
         recorded = {step.name: step for step in status.steps}
         await self._look_for_vanished(body, status)
+        if any(self._is_overdue(step, steps) for step in status.steps):
+            await self._look_for_unanswered(body)
         uid = body["metadata"]["uid"]
         pods = self._cluster.pods.indexed(*run_index(body))
         of_jobs = newest_by_job(pods)
@@ -98,8 +121,7 @@ class AttemptReader:
             over = is_settled(attempts, recorded) and (pod_has_ended(pod) or is_being_deleted(pod))
             if owned_by(pod, uid) and not over:  # one of a Job belongs to that
                 seen += await self._of_pod(body, None, pod, attempts, recorded)
-        looked_at = {attempt.pod_uid for attempt in seen}
-        findings.logs = {uid: logs for uid, logs in findings.logs.items() if uid in looked_at}
+        findings.keep_only({attempt.pod_uid for attempt in seen}, {attempt.job_uid for attempt in seen})
         return Observed(recorded, seen, start_time=status.start_time)
 
     async def _look_for_vanished(self, body: JsonObject, status: PipelineRunStatus) -> None:
@@ -108,6 +130,21 @@ class AttemptReader:
             name = step.job_name or step.pod_name
             if step.state in ACTIVE and name is not None:
                 await self._ask_for_unseen(JOBS if step.job_name else PODS, body, name)
+
+    def _is_overdue(self, status: StepStatus, steps: Mapping[str, Step]) -> bool:
+        """Return whether an attempt is about to be given up that nothing has been seen of."""
+        if status.name not in steps or status.job_name is not None or status.pod_name is not None:
+            return False
+        deadline = pending_deadline(steps[status.name], status)
+        return deadline is not None and self._clock.now() >= deadline
+
+    async def _look_for_unanswered(self, body: JsonObject) -> None:
+        """Ask for all that was created for a run: the API server may have created what it gave no answer to."""
+        namespace, name = key_of(body)
+        for resource in (JOBS, PODS):
+            found, _ = await self._cluster.kubernetes.list(resource, namespace, selector=naming.selector_of_run(name))
+            for workload in found:
+                remember(self._cluster, resource, workload)
 
     async def _ask_for_unseen(self, resource: Resource, body: JsonObject, name: str) -> None:
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
@@ -131,7 +168,8 @@ class AttemptReader:
             pod = await self._unseen_pod(job)
         if pod is None:
             findings = self._findings.setdefault(key_of(body), _Findings())
-            return list(observe_without_pod(job, attempts, await self._hindrance(job, findings)))
+            begun = _from_the_one_under_way(job, attempts, recorded)
+            return list(observe_without_pod(job, begun, await self._hindrance(job, findings)))
         return await self._of_pod(body, job, pod, attempts, recorded)
 
     async def _of_pod(
@@ -146,20 +184,13 @@ class AttemptReader:
         now = self._clock.now()
         uid = pod["metadata"]["uid"]
         logs = findings.logs.setdefault(uid, {})
-        seen_ended = findings.seen_ended.setdefault(uid, now) if end_is_to_be_told(pod) else None
-        observe = partial(
-            observe_pod,
-            job,
-            pod,
-            attempts,
-            logs,
-            now,
-            seen_ended=seen_ended,
-            seen_being_deleted=_is_recorded_as_being_deleted(attempts, recorded),
-        )
+        earlier = findings.sights[uid] = _sight_of(pod, findings.sights.get(uid, NOTHING_SEEN), now)
+        if any(status.reason == POD_DELETED for _, status in _under_way(attempts, recorded)):
+            earlier = replace(earlier, was_being_deleted=True)
+        observe = partial(observe_pod, job, pod, attempts, logs, now, earlier=earlier)
         seen = list(observe())
         while wanted := [attempt.wants_log_of for attempt in seen if attempt.wants_log_of]:
-            if not all([await self._read_log(pod, container, logs) for container in wanted]):
+            if not all([await self._read_log(pod, container, findings) for container in wanted]):
                 break  # these attempts stay undecided until the logs can be read
             seen = list(observe())
         return seen
@@ -169,7 +200,10 @@ class AttemptReader:
         metadata = job["metadata"]
         selector = f"batch.kubernetes.io/controller-uid={metadata['uid']}"
         pods, _ = await self._cluster.kubernetes.list(PODS, metadata["namespace"], selector=selector)
-        return max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
+        newest = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
+        if newest is not None:
+            remember(self._cluster, PODS, newest)
+        return newest
 
     async def _hindrance(self, job: JsonObject, findings: _Findings) -> str | None:
         """Return what the API server has against the pod of a Job that has none for long.
@@ -192,10 +226,11 @@ class AttemptReader:
             logger.warning("What hinders the pod of Job %s could not be found out: %s", metadata["name"], error)
         return podless.hindrance
 
-    async def _read_log(self, pod: JsonObject, container: str, logs: dict[str, str]) -> bool:
-        """Read the end of a container's log; return whether that is settled, also because the log is gone."""
+    async def _read_log(self, pod: JsonObject, container: str, findings: _Findings) -> bool:
+        """Read the end of a container's log; return whether that is settled, also because the log is gone or not to be had."""
         metadata = pod["metadata"]
-        lines = 1 if container.startswith("cairn-") else LOG_TAIL_LINES
+        is_report = container.startswith(naming.RESERVED_PREFIX)
+        lines = 1 if is_report else LOG_TAIL_LINES
         try:
             text = await self._cluster.kubernetes.pod_log(
                 metadata["namespace"], metadata["name"], container, lines=lines, limit=LOG_TAIL_BYTES
@@ -204,10 +239,13 @@ class AttemptReader:
             text = ""
         except CAN_BE_TRIED_AGAIN as error:
             logger.warning("The log of %s in pod %s could not be read: %s", container, metadata["name"], error)
-            if not is_lost(pod, self._clock.now()):
+            now = self._clock.monotonic()
+            since = findings.unreadable_since.setdefault((metadata["uid"], container), now)
+            may_be_read_yet = now - since < (REPORT_AWAITED_SECONDS if is_report else LOG_TAIL_AWAITED_SECONDS)
+            if may_be_read_yet and not is_lost(pod, self._clock.now()):
                 return False
             text = ""
-        logs[container] = text
+        findings.logs[metadata["uid"]][container] = text
         return True
 
 
@@ -221,14 +259,31 @@ def is_settled(attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, Step
     return all(step.name in recorded and is_over(recorded[step.name], number) for step, number in attempts)
 
 
-def _is_recorded_as_being_deleted(attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]) -> bool:
-    """Return whether the status says that the pod of these attempts is being deleted while one of them is under way."""
-    under_way = [recorded[step.name] for step, number in attempts if _is_under_way(recorded.get(step.name), number)]
-    return any(step.reason == POD_DELETED for step in under_way)
+def _sight_of(pod: JsonObject, earlier: EarlierSight, now: datetime) -> EarlierSight:
+    """Return what is to be remembered of a pod, with what was before."""
+    return EarlierSight(
+        ended_at=(earlier.ended_at or now) if end_is_to_be_told(pod) else None,
+        removal_requested_at=earliest(earlier.removal_requested_at, removal_requested_at(pod)),
+    )
 
 
-def _is_under_way(step: StepStatus | None, number: int) -> bool:
-    return step is not None and step.state in ACTIVE and step.attempts == number
+def _under_way(
+    attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]
+) -> Iterator[tuple[int, StepStatus]]:
+    """Yield the index of each attempt that is under way, with its step's status."""
+    for index, (step, number) in enumerate(attempts):
+        status = recorded.get(step.name)
+        if status is not None and status.state in ACTIVE and status.attempts == number:
+            yield index, status
+
+
+def _from_the_one_under_way(
+    job: JsonObject, attempts: Sequence[tuple[Step, int]], recorded: Mapping[str, StepStatus]
+) -> Sequence[tuple[Step, int]]:
+    """Return a Job's attempts without those that are over, where one is recorded as under way in that Job."""
+    name = job["metadata"]["name"]
+    first = next((index for index, status in _under_way(attempts, recorded) if status.job_name == name), 0)
+    return attempts[first:]
 
 
 def run_index(body: JsonObject) -> tuple[str, str]:

@@ -40,9 +40,10 @@ class CacheRecord(Model):
     """By artifact: the store's own tag of the object that holds it, or a directory's manifest, which any change of it changes."""
     results: tuple[ResultStatus, ...] = ()
 
-    def is_of(self, run: str, step: StepStatus) -> bool:
-        """Return whether it was made of that step of that run."""
-        return self.from_ == _made_of(run, step)
+    def stands_against(self, run: str, step: StepStatus) -> bool:
+        """Return whether it stays as it is: it was made of that step of that run, or of one that ended later."""
+        own = _made_of(run, step)
+        return self.from_ == own or parse(self.from_.completion_time) > parse(own.completion_time)
 
 
 def may_be_cached(step: Step) -> bool:

@@ -36,13 +36,15 @@ async def usable_record(
 async def content_of_record(
     client: StoreClient, store: ArtifactStore[Any], run: str, step: StepStatus, place: str
 ) -> bytes | None:
-    """Return what is to be kept of a step that has succeeded; None where it is kept, or an artifact is not there any more.
+    """Return what is to be kept of a step that has succeeded; None where an artifact is not there any more.
+
+    None also where it is kept, or what the same step has written later is.
 
     What is kept is not written anew: an artifact may have been overwritten since, and would be taken for the step's own.
     """
     content = await client.get(place, LARGEST_RECORD)
     kept = parsed(content) if content is not None else None
-    if step.completion_time is None or (kept is not None and kept.is_of(run, step)):
+    if step.completion_time is None or (kept is not None and kept.stands_against(run, step)):
         return None
     tags: dict[str, str] = {}
     for artifact in step.artifacts or ():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from cairn.api.base import JsonObject
+from cairn.api.time import parse
 from cairn.runs.pod import PLAN_VARIABLE
 from cairn.runs.references import unescaped
 from cairn.runs.results import json_object
@@ -38,6 +40,13 @@ def started_at(state: JsonObject) -> str | None:
 def running(container: JsonObject | None) -> JsonObject | None:
     """Return since when a container runs, or None."""
     return (container or {}).get("state", {}).get("running")
+
+
+def ran_for(container: JsonObject | None) -> timedelta:
+    """Return how long a container that has ended ran; nothing where it never did, or has not ended."""
+    ended = terminated(container)
+    started, finished = (started_at(ended), ended.get("finishedAt")) if ended is not None else (None, None)
+    return parse(finished) - parse(started) if started is not None and finished is not None else timedelta()
 
 
 def name_of(container: JsonObject | None) -> str:

@@ -52,7 +52,7 @@ class FinishedRuns:
             return
         namespace, pipeline = run["metadata"]["namespace"], run["spec"]["pipeline"]
         last = self._counted.get((namespace, stack, pipeline))
-        if last is not None and last[0] == retention and run["status"]["completionTime"] <= last[1]:
+        if last is not None and last[0] == retention and run["status"]["completionTime"] < last[1]:
             return
         runs = self._cluster.runs.indexed(namespace, stack)
         for old in beyond_history(runs, pipeline, retention):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from cairn.runs import naming
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
 from cairn.runs.cached_outputs import content_of_record
 from cairn.runs.logs import LogOf, has_whole_log, unkept
+from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.pauses import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS, Pauses
 from cairn.runs.store_slots import StoreSlots
 
@@ -44,7 +45,7 @@ MOMENT_SECONDS = 1.0
 END_WAITS_SECONDS = 10.0
 """How long the end of a run waits for logs."""
 LOG_NOT_KEPT = "LogNotKept"
-STACK_NOT_READY = StoreUnavailableError("StackNotReady", "The stack cannot be used; see its condition Ready.")
+NO_USABLE_STACK = StoreUnavailableError(STACK_NOT_READY, "The stack cannot be used; see its condition Ready.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class _Keeping:
     store: ArtifactStore[Any] | None = None
     """The run's, as it was when its stack could be used last."""
     steps: Mapping[str, StepStatus] = field(default_factory=dict[str, StepStatus])
+    recorded: Container[str] = frozenset()
+    """Steps of which the status says that they have succeeded."""
     logs: dict[LogOf, str] = field(default_factory=dict[LogOf, str])
     """Where those are that are kept."""
     under_way: dict[Kept, asyncio.Task[None]] = field(default_factory=dict[Kept, "asyncio.Task[None]"])
@@ -87,6 +90,8 @@ class _Keeping:
     """What is kept, or gone before it could be."""
     waiting: set[Kept] = field(default_factory=set[Kept])
     """What was refused, or is not asked for since what it needs is failing; it is tried again."""
+    lost: set[Kept] = field(default_factory=set[Kept])
+    """What cannot be kept, for a reason that was not foreseen."""
     problem: StoreUnavailableError | None = None
     """What the store said last."""
     end_waits_since: float | None = None
@@ -108,16 +113,23 @@ class Keeper:
         """By run, with its UID."""
 
     def keep(
-        self, body: JsonObject, run: naming.RunIdentity, steps: Iterable[StepStatus], store: ArtifactStore[Any] | None
+        self,
+        body: JsonObject,
+        run: naming.RunIdentity,
+        steps: Iterable[StepStatus],
+        recorded: Mapping[str, StepStatus],
+        store: ArtifactStore[Any] | None,
     ) -> Mapping[LogOf, str]:
         """Begin to keep what is not; return the logs that are kept by now.
 
+        Of outputs nothing is kept before the status has `recorded` that the step has succeeded: others may use them then.
         Without a store, as long as the stack cannot be used, that one is taken that the run had before.
         """
         keeping = self._of(body)
         keeping.run = run
         keeping.store = store = store or keeping.store
         keeping.steps = {step.name: step for step in steps}
+        keeping.recorded = {name for name, step in recorded.items() if step.state == "Succeeded"}
         wanted = [one for one in self._wanted(keeping) if one not in keeping.under_way]
         keeping.waiting.intersection_update(wanted)
         for one in wanted:
@@ -127,7 +139,7 @@ class Keeper:
                 keeping.waiting.discard(one)
                 keeping.under_way[one] = asyncio.create_task(self._keep(key_of(body), keeping, one, store))
         if store is None and wanted:
-            keeping.problem = STACK_NOT_READY
+            keeping.problem = NO_USABLE_STACK
         return keeping.logs
 
     def _wanted(self, keeping: _Keeping) -> Iterator[Kept]:
@@ -142,8 +154,7 @@ class Keeper:
                     yield one
         for step in keeping.steps.values():
             outputs = Outputs(step.name)
-            may_be_used = step.state == "Succeeded" and step.cache_key is not None
-            if may_be_used and outputs not in keeping.done:
+            if step.name in keeping.recorded and _may_be_used(step) and outputs not in keeping.done:
                 yield outputs
 
     def _seconds_until(self, keeping: _Keeping, one: Kept) -> float:
@@ -152,6 +163,12 @@ class Keeper:
             return LONGEST_PAUSE_SECONDS
         needed = (keeping.store.key, _name_of(keeping, one), *([one.node] if isinstance(one, Log) else []))
         return max(map(self._pauses.seconds_left, needed))
+
+    def awaits_record(self, body: JsonObject) -> bool:
+        """Return whether there is something to keep as soon as the status says that its step has succeeded."""
+        keeping = self._of(body)
+        keeps = keeping.store is None or keeping.store.open_to_operator
+        return keeps and any(_may_be_used(step) for step in keeping.steps.values() if step.name not in keeping.recorded)
 
     def end_has_waited(self, body: JsonObject) -> float | None:
         """Return for how many seconds the end of a run has waited by now; None where there is nothing to wait for."""
@@ -173,7 +190,7 @@ class Keeper:
     async def tell_of_lost(self, body: JsonObject) -> None:
         """Record an Event where logs of a run that ends are not kept though they could be read."""
         keeping = self._of(body)
-        lost = sorted(one.of for one in {*keeping.under_way, *keeping.waiting} if isinstance(one, Log))
+        lost = sorted(one.of for one in {*keeping.under_way, *keeping.waiting, *keeping.lost} if isinstance(one, Log))
         if not lost:
             return
         why = keeping.problem.message if keeping.problem is not None else "They could not be read and kept in time."
@@ -225,6 +242,7 @@ class Keeper:
         except Exception:
             logger.exception("%s of run %s cannot be kept", one, key[1])
             keeping.done.add(one)
+            keeping.lost.add(one)
         finally:
             keeping.under_way.pop(one, None)
         if keeping.waiting or (keeping.end_waits_since is not None and not keeping.under_way):
@@ -261,6 +279,11 @@ class Keeper:
         content = await content_of_record(client, store, run.name, step, place)
         if content is not None:
             await client.put(place, content, "application/json")
+
+
+def _may_be_used(step: StepStatus) -> bool:
+    """Return whether other runs may use what a step wrote."""
+    return step.state == "Succeeded" and step.cache_key is not None
 
 
 def _name_of(keeping: _Keeping, one: Kept) -> Hashable:

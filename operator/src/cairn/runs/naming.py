@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from cairn.api.base import GROUP
 from cairn.api.labels import HASH_LENGTH, LABEL_LENGTH, MANAGED_BY, MANAGED_BY_CAIRN, RUN_LABEL, shortened
 
+RESERVED_PREFIX = "cairn-"
+"""How the names of Cairn's own containers and volumes begin."""
 SELECTOR = f"{MANAGED_BY}={MANAGED_BY_CAIRN},{RUN_LABEL}"
 PIPELINE_LABEL = f"{GROUP}/pipeline"
 STEP_LABEL = f"{GROUP}/step"
@@ -91,9 +93,13 @@ def cache_record_key(namespace: str, digest: str) -> str:
 
 def fetch_container(index: int, count: int) -> str:
     """Return the name of the container that fetches for the step at that place of the pod."""
-    return "cairn-fetch" if count == 1 else f"cairn-fetch-{index}"
+    return _container("fetch", index, count)
 
 
 def publish_container(index: int, count: int) -> str:
     """Return the name of the container that publishes for the step at that place of the pod."""
-    return "cairn-publish" if count == 1 else f"cairn-publish-{index}"
+    return _container("publish", index, count)
+
+
+def _container(does: str, index: int, count: int) -> str:
+    return f"{RESERVED_PREFIX}{does}" if count == 1 else f"{RESERVED_PREFIX}{does}-{index}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from cairn.api.base import JsonObject
@@ -75,6 +75,8 @@ class AttemptObservation:
     """Whether its Job has no pod yet."""
     fetching: bool = False
     """Whether its inputs are being fetched."""
+    fetched_for: timedelta = timedelta()
+    """How long that took."""
     on_node: bool = False
     """Whether a kubelet has its pod."""
     being_stopped: bool = False

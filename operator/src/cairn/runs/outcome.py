@@ -9,7 +9,7 @@ from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.states import ACTIVE, ENDED, SUCCEEDED
-from cairn.runs.stopping import CANCELLED, RUN_TIMED_OUT, WAS_CANCELLED, Halt, is_suspended, taken_too_long
+from cairn.runs.stopping import CANCELLED, WAS_CANCELLED, Halt, is_suspended, run_state, taken_too_long
 
 PENDING = "Pending"
 """Reason of a run of which nothing runs, for want of something that a step waits for."""
@@ -17,7 +17,6 @@ STACK_NOT_READY = "StackNotReady"
 EARLIER_RUN_NOT_READY = "EarlierRunNotReady"
 PODS_NOT_ADMITTED = "PodsNotAdmitted"
 STOPPING = "Stopping"
-TIMED_OUT = "TimedOut"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Outcome:
         return self.status != "Unknown"
 
 
-KEEPING = Outcome("Unknown", "Running", "All steps have ended; their logs are being kept in the artifact store.")
+KEEPING = Outcome("Unknown", "Running", "All steps have ended; what they leave is being kept in the artifact store.")
 
 
 def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
@@ -60,16 +59,21 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
 
 
 def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
-    if any(step.reason == RUN_TIMED_OUT for step in steps):
-        return Outcome("False", TIMED_OUT, f"{taken_too_long(spec)} {_unfinished(steps)}"[:4096])
-    if spec.cancel is not None:
-        return Outcome("False", CANCELLED, f"{WAS_CANCELLED} {_unfinished(steps)}"[:4096])
-    failed = [step for step in steps if step.state == "Failed"]
-    if failed:
-        first, others = failed[0], len(failed) - 1
-        also = f" {_other_steps(others)} failed too." if others else ""
-        return Outcome("False", "StepFailed", f"Step {first.name} failed: {first.reason}: {first.message}{also}"[:4096])
-    return Outcome("True", "Completed", _completed(steps))
+    match run_state(spec, steps):
+        case "TimedOut":
+            return Outcome("False", "TimedOut", f"{taken_too_long(spec)} {_unfinished(steps)}"[:4096])
+        case "Cancelled":
+            return Outcome("False", CANCELLED, f"{WAS_CANCELLED} {_unfinished(steps)}"[:4096])
+        case "Failed":
+            return Outcome("False", "StepFailed", _failures(steps)[:4096])
+        case "Succeeded":
+            return Outcome("True", "Completed", _completed(steps))
+
+
+def _failures(steps: Sequence[StepStatus]) -> str:
+    first, *others = (step for step in steps if step.state == "Failed")
+    also = f" {_other_steps(len(others))} failed too." if others else ""
+    return f"Step {first.name} failed: {first.reason}: {first.message}{also}"
 
 
 def _completed(steps: Sequence[StepStatus]) -> str:

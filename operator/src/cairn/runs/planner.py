@@ -292,9 +292,11 @@ def _due(
     deadline = run_deadline(spec, observed.start_time)
     if halt is None and deadline is not None and not steps.main_has_ended(states):
         yield deadline
+    attempts = {(attempt.step, attempt.number): attempt for attempt in observed.attempts}
     for name, step in steps.by_name.items():
         state = states[name]
         if state.state in ACTIVE and state.reason not in STOP_REASONS:
-            yield from filter(None, (pending_deadline(step, state), running_deadline(step, state)))
+            attempt = attempts.get((name, state.attempts))
+            yield from filter(None, (pending_deadline(step, state, attempt), running_deadline(step, state)))
         if state.state == "Retrying" and state.next_attempt_time and not is_suspended(spec, halt):
             yield parse(state.next_attempt_time)

@@ -114,7 +114,7 @@ def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
     ]
     common = templates[0]
     access = context.stack.artifact_store.access
-    has_transfer = any(container["name"].startswith("cairn-") for container in containers)
+    has_transfer = any(container["name"].startswith(naming.RESERVED_PREFIX) for container in containers)
     volumes = [
         *_volumes(templates),
         *([_work_volume(context)] if has_transfer else []),

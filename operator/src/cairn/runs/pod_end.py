@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
@@ -11,7 +12,8 @@ from cairn.runs.observation import is_being_deleted, pod_has_ended
 
 STOPPED = "DeadlineExceeded"
 """Reason of a pod that the kubelet stopped for its `activeDeadlineSeconds`, which is how Cairn stops one."""
-TAKEN_AWAY = frozenset({"Evicted", "Preempting", "NodeLost", "NodeShutdown", "Terminated", STOPPED})
+NODE_LOST = "NodeLost"
+TAKEN_AWAY = frozenset({"Evicted", "Preempting", NODE_LOST, "NodeShutdown", "Terminated", STOPPED})
 """Reasons of a pod that did not end by itself."""
 LOST_AFTER = timedelta(seconds=30)
 """How long after its grace period the end of a pod is waited for; then it counts as lost with its node."""
@@ -20,46 +22,73 @@ KILLED_CODES = frozenset({128 + 9, 128 + 15})
 _USUAL_GRACE_PERIOD = timedelta(seconds=30)
 
 
+@dataclass(frozen=True)
+class EarlierSight:
+    """What was seen of a pod before, and it does not tell any more."""
+
+    ended_at: datetime | None = None
+    """When it was first seen to have ended without telling how its containers did."""
+    removal_requested_at: str | None = None
+    """When it was first asked to go."""
+    was_being_deleted: bool = False
+    """Whether it was being deleted while a container ran, whenever that was asked for."""
+
+
+NOTHING_SEEN = EarlierSight()
+
+
 def was_taken_away(pod: JsonObject) -> bool:
     """Return whether a pod did not end by itself."""
     return pod.get("status", {}).get("reason") in TAKEN_AWAY
 
 
-def ended_with_pod(pod: JsonObject, ended_at: str | None, exit_code: int) -> bool:
+def removal_requested_at(pod: JsonObject) -> str | None:
+    """Return when somebody asked first for a pod to go; None where the pod does not tell, or nobody has.
+
+    A kubelet deletes a pod whose containers have ended once again, without a grace period, and the API server writes that
+    second time over the first (`BeforeDelete` in kubernetes/kubernetes, staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go).
+    """
+    disrupted_at = (disruption_of(pod) or {}).get("lastTransitionTime")
+    deleted_at = deletion_requested_at(pod) if pod["metadata"].get("deletionGracePeriodSeconds") else None
+    return earliest(disrupted_at, deleted_at)
+
+
+def earliest(*moments: str | None) -> str | None:
+    """Return the earliest of these moments; None where there is none."""
+    return min((moment for moment in moments if moment is not None), key=parse, default=None)
+
+
+def ended_with_pod(pod: JsonObject, ended_at: str | None, exit_code: int, earlier: EarlierSight) -> bool:
     """Return whether a container ended because its pod was taken away, not by itself.
 
-    Times are to the second: in that of the request, a failure counts as its doing, a success as the container's own. When
-    the request was made can often not be told any more: a kubelet deletes a pod whose containers have ended once again, without
-    a grace period, and the API server then writes that second time over the first (`BeforeDelete` in kubernetes/kubernetes,
-    staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go). Then the exit code decides of a container that ended before.
+    Times are to the second: in that of the request, a failure counts as its doing, a success as the container's own. Where
+    nobody has seen the request, only its repetition, the exit code decides of a container that ended before that.
     """
     if was_taken_away(pod):
         return True
-    disrupted_at = _disrupted_at(pod)
-    requested_at = disrupted_at or deletion_requested_at(pod)
+    first = earliest(earlier.removal_requested_at, removal_requested_at(pod))
+    requested_at = first or deletion_requested_at(pod)
     if requested_at is None:
         return False
     if ended_at is None or parse(ended_at) == parse(requested_at):
         return exit_code != 0
     if parse(ended_at) > parse(requested_at):
         return True
-    may_be_a_later_request = disrupted_at is None and not pod["metadata"].get("deletionGracePeriodSeconds")
-    return may_be_a_later_request and exit_code in KILLED_CODES
+    return first is None and (earlier.was_being_deleted or exit_code in KILLED_CODES)
 
 
-def containers_have_ended(pod: JsonObject, now: datetime, seen_ended: datetime | None) -> bool:
+def containers_have_ended(pod: JsonObject, now: datetime, earlier: EarlierSight) -> bool:
     """Return whether no container of the pod runs any more, and how they ended is told.
 
     One that has no node when it is deleted never will run. That a pod has ended may be told before how its containers did:
     the kubelet sends what it knew when it began to stop the pod, if the API server keeps it waiting until it is done
-    (`syncBatch` in kubernetes/kubernetes, pkg/kubelet/status/status_manager.go). `seen_ended` is when the pod was first seen to
-    have ended.
+    (`syncBatch` in kubernetes/kubernetes, pkg/kubelet/status/status_manager.go).
     """
     if is_being_deleted(pod) and "nodeName" not in pod["spec"]:
         return True
     if not pod_has_ended(pod):
         return False
-    until = _end_told_by(pod, seen_ended)
+    until = _end_told_by(pod, earlier.ended_at)
     return until is None or now >= until
 
 
@@ -75,9 +104,9 @@ def is_lost(pod: JsonObject, now: datetime) -> bool:
     return gone_at is not None and now >= gone_at
 
 
-def awaited_until(pod: JsonObject, seen_ended: datetime | None) -> datetime | None:
+def awaited_until(pod: JsonObject, earlier: EarlierSight) -> datetime | None:
     """Return until when the end of a pod is waited for; None where it is for as long as it takes."""
-    return min(filter(None, (_gone_at(pod), _end_told_by(pod, seen_ended))), default=None)
+    return min(filter(None, (_gone_at(pod), _end_told_by(pod, earlier.ended_at))), default=None)
 
 
 def deletion_requested_at(pod: JsonObject) -> str | None:
@@ -93,10 +122,6 @@ def disruption_of(pod: JsonObject) -> JsonObject | None:
     """Return the condition that says that a pod is evicted, preempted, or taken from its node; None where it is not."""
     conditions = pod.get("status", {}).get("conditions", ())
     return next((item for item in conditions if item["type"] == "DisruptionTarget" and item["status"] == "True"), None)
-
-
-def _disrupted_at(pod: JsonObject) -> str | None:
-    return (disruption_of(pod) or {}).get("lastTransitionTime")
 
 
 def _gone_at(pod: JsonObject) -> datetime | None:

@@ -15,6 +15,7 @@ from cairn.runs.container_status import (
     image_digest_of,
     name_of,
     published_uris,
+    ran_for,
     report_of,
     running,
     started_at,
@@ -36,7 +37,10 @@ from cairn.runs.observation import (
 )
 from cairn.runs.pod import reports_results_itself
 from cairn.runs.pod_end import (
+    NODE_LOST,
+    NOTHING_SEEN,
     STOPPED,
+    EarlierSight,
     awaited_until,
     containers_have_ended,
     deletion_requested_at,
@@ -57,7 +61,6 @@ USED_TOO_MUCH_DISK = re.compile(
 )
 """What the kubelet says when it evicts a pod for its own use of disk, not for what the node lacks
 (kubernetes/kubernetes, pkg/kubelet/eviction/eviction_manager.go)."""
-NODE_LOST = "NodeLost"
 
 _NULL_IN_VALUE = re.compile(r"""(environment variable value can't contain null\(\\x00\): )"([^"=]*)=.*""", re.DOTALL)
 
@@ -84,13 +87,12 @@ class _View:
     whole_messages: bool
     logs: Mapping[str, str]
     now: datetime
-    seen_ended: datetime | None
-    seen_being_deleted: bool
+    earlier: EarlierSight
 
     @property
     def over(self) -> bool:
         """Whether no container of the pod runs any more, and how they ended is told."""
-        return containers_have_ended(self.pod, self.now, self.seen_ended)
+        return containers_have_ended(self.pod, self.now, self.earlier)
 
     @property
     def being_deleted(self) -> bool:
@@ -120,8 +122,9 @@ class _View:
             pod_uid=self.pod["metadata"]["uid"],
             on_node=bool(self.pod["spec"].get("nodeName")),
             being_stopped=self.being_deleted or self.is_told_to_stop,
-            awaited_until=awaited_until(self.pod, self.seen_ended),
+            awaited_until=awaited_until(self.pod, self.earlier),
             image_digest=image_digest_of(self.own),
+            fetched_for=ran_for(self.fetch),
             **fields,
         )
 
@@ -136,13 +139,11 @@ def observe_pod(
     logs: Mapping[str, str],
     now: datetime,
     *,
-    seen_ended: datetime | None = None,
-    seen_being_deleted: bool = False,
+    earlier: EarlierSight = NOTHING_SEEN,
 ) -> Iterator[AttemptObservation]:
     """Yield each attempt of a pod, with the Job that made it, if one did.
 
-    `logs` holds what was read of containers' logs, by container name; `seen_ended` is when the pod was first seen to have ended,
-    `seen_being_deleted` whether it was seen to be deleted while a container of it still ran.
+    `logs` holds what was read of containers' logs, by container name, `earlier` what was seen of the pod before.
     A step whose turn has not come is left out: it has not been attempted.
     """
     containers = {**statuses_of(pod, "initContainerStatuses"), **statuses_of(pod, "containerStatuses")}
@@ -173,8 +174,7 @@ def observe_pod(
             whole_messages=reports_results_itself(len(declared)),
             logs=logs,
             now=now,
-            seen_ended=seen_ended,
-            seen_being_deleted=seen_being_deleted,
+            earlier=earlier,
         )
         observed = _observe_step(view)
         turn_is_over = index <= latest and observed.phase in {Phase.SUCCEEDED, Phase.FAILED}
@@ -284,7 +284,7 @@ def _own_failed(view: _View, ended: JsonObject) -> AttemptObservation:
         exit_code=code,
         started=started_at(ended),
         ended=ended.get("finishedAt"),
-        log_tail=_log_tail(log if log is not None else text),
+        log_tail=_log_tail(log or text),
     )
 
 
@@ -354,7 +354,7 @@ def _disrupted(view: _View, ended: JsonObject) -> bool:
 
 def _taken_away(view: _View, ended: JsonObject) -> bool:
     """Return whether the container ended with its pod, not by itself."""
-    return view.seen_being_deleted or ended_with_pod(view.pod, ended.get("finishedAt"), ended["exitCode"])
+    return ended_with_pod(view.pod, ended.get("finishedAt"), ended["exitCode"], view.earlier)
 
 
 def _why_is_to_come(view: _View, ended: JsonObject) -> bool:

@@ -177,12 +177,13 @@ class RunReconciler:
             observed = with_changes(observed, refusals=hold.refusals)
         steps, planned = await self._plan(body, maker, steps, observed, choice)
         store = stack.artifact_store if stack is not None else None
-        kept = self._keeper.keep(body, identity(body), planned.steps, store)
+        kept = self._keeper.keep(body, identity(body), planned.steps, observed.recorded, store)
         planned = with_changes(planned, steps=with_logs(planned.steps, kept))
         end_has_waited = self._end_has_waited(body, planned)
-        if end_has_waited is not None and end_has_waited < MOMENT_SECONDS and not planned.stops:
+        awaits_record = planned.outcome.finished and self._keeper.awaits_record(body)
+        if end_has_waited is not None and end_has_waited < MOMENT_SECONDS and not planned.stops and not awaits_record:
             return MOMENT_SECONDS - end_has_waited
-        if end_has_waited is not None:
+        if end_has_waited is not None or awaits_record:
             planned = with_changes(planned, outcome=KEEPING)
         context = None
         if planned.launches and stack is not None:

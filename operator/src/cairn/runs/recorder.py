@@ -10,7 +10,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, TooLargeError
 from cairn.runs.outcome import PENDING, PODS_NOT_ADMITTED, Outcome
 from cairn.runs.states import ENDED
-from cairn.runs.status import SUCCEEDED, without_logs
+from cairn.runs.status import SUCCEEDED_CONDITION, without_logs
 
 NO_EVENT = frozenset({"Running"})
 """Reasons that the status tells well enough; an Event is a write that each run would cost."""
@@ -46,7 +46,7 @@ class RunRecorder:
         if written is None:
             return None
         _count(old, new, outcome)
-        was = next((item for item in old.conditions if item.type == SUCCEEDED), None)
+        was = next((item for item in old.conditions if item.type == SUCCEEDED_CONDITION), None)
         if (was is None or was.reason != outcome.reason) and outcome.reason not in NO_EVENT:
             kind = "Warning" if outcome.status == "False" or outcome.reason in TROUBLE else "Normal"
             await self._cluster.events.record(body, kind, outcome.reason, "Run", outcome.message)

@@ -9,7 +9,7 @@ from cairn.api.step import Retry, Step
 from cairn.api.time import RESOLUTION, timestamp
 from cairn.runs.observation import Fault
 
-SHORT_MESSAGE = 256
+ATTEMPT_MESSAGE_LENGTH = 256
 WITHOUT_RETRY = Retry()
 
 
@@ -79,7 +79,7 @@ def _attempt_status(step: StepStatus) -> AttemptStatus:
     return AttemptStatus(
         number=step.attempts,
         reason=step.reason or "Unknown",
-        message=step.message[:SHORT_MESSAGE] if step.message else None,
+        message=step.message[:ATTEMPT_MESSAGE_LENGTH] if step.message else None,
         exit_code=step.exit_code,
         charged=charged,
         start_time=step.start_time,

@@ -14,9 +14,9 @@ from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Plan
 from cairn.stacks.resolution import UsableStack
 
-SUCCEEDED = "Succeeded"
-FINISHED = "Finished"
-SHORT_MESSAGE = 120
+SUCCEEDED_CONDITION = "Succeeded"
+FINISHED_CONDITION = "Finished"
+SHORTENED_MESSAGE_LENGTH = 120
 
 
 def record(
@@ -89,7 +89,7 @@ def without_logs(status: PipelineRunStatus) -> PipelineRunStatus:
                 "log_uri": None,
                 "cache_message": None,
                 "image_digest": None,
-                "message": step.message[:SHORT_MESSAGE] if step.message is not None else None,
+                "message": step.message[:SHORTENED_MESSAGE_LENGTH] if step.message is not None else None,
                 "previous_attempts": tuple(
                     AttemptStatus(number=attempt.number, reason=attempt.reason, charged=attempt.charged)
                     for attempt in step.previous_attempts or ()
@@ -105,7 +105,7 @@ def without_logs(status: PipelineRunStatus) -> PipelineRunStatus:
 def _conditions(old: Sequence[Condition], outcome: Outcome, generation: int, now: str) -> tuple[Condition, ...]:
     conditions = set_condition(
         old,
-        SUCCEEDED,
+        SUCCEEDED_CONDITION,
         status=outcome.status,
         reason=outcome.reason,
         message=outcome.message,
@@ -114,7 +114,7 @@ def _conditions(old: Sequence[Condition], outcome: Outcome, generation: int, now
     )
     finished = set_condition(
         conditions,
-        FINISHED,
+        FINISHED_CONDITION,
         status="True" if outcome.finished else "False",
         reason=outcome.reason,
         message="The run has ended." if outcome.finished else "The run has not ended.",

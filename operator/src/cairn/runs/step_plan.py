@@ -83,11 +83,12 @@ def has_succeeded(status: StepStatus, number: int) -> bool:
     return status.state == "Succeeded" and number == status.attempts
 
 
-def pending_deadline(step: Step, status: StepStatus) -> datetime | None:
-    """Return until when an attempt that is queued must have started."""
-    if status.state != "Queued" or status.queued_time is None:
+def pending_deadline(step: Step, status: StepStatus, attempt: AttemptObservation | None = None) -> datetime | None:
+    """Return until when an attempt that is queued must have started; the time in which its inputs are fetched does not count."""
+    if status.state != "Queued" or status.queued_time is None or (attempt is not None and attempt.fetching):
         return None
-    return parse(status.queued_time) + timedelta(seconds=step.pending_timeout_seconds) + RESOLUTION
+    fetched_for = attempt.fetched_for if attempt is not None else timedelta()
+    return parse(status.queued_time) + timedelta(seconds=step.pending_timeout_seconds) + fetched_for + RESOLUTION
 
 
 def running_deadline(step: Step, status: StepStatus) -> datetime | None:
@@ -120,9 +121,8 @@ def _active(step: Step, recorded: StepStatus, status: StepStatus, situation: Sit
     if deadline is not None and situation.now >= deadline:
         message = f"It has run for longer than its timeoutSeconds ({step.timeout_seconds}) and is being stopped."
         return _changed(status, reason=DEADLINE_EXCEEDED, message=message)
-    deadline = pending_deadline(step, status)
-    fetching = situation.attempt is not None and situation.attempt.fetching
-    if deadline is not None and situation.now >= deadline and not fetching:
+    deadline = pending_deadline(step, status, situation.attempt)
+    if deadline is not None and situation.now >= deadline:
         return _pending_too_long(step, status, situation)
     if status.state == "Queued" and status.reason is None and recorded.reason is None:
         return recorded  # which Job and pod it has is recorded when it runs: a write less

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
@@ -19,6 +20,8 @@ STOP_REASONS = frozenset({CANCELLED, RUN_TIMED_OUT, FAILURE_POLICY, DEADLINE_EXC
 """Reasons of a step that is being stopped; recorded before it is, so that it is known afterwards why it ended."""
 
 
+RunState = Literal["Succeeded", "Failed", "Cancelled", "TimedOut"]
+"""What `run.state` is to a `when` of `finally`."""
 WAS_CANCELLED = "The run was cancelled."
 
 
@@ -76,8 +79,8 @@ def is_suspended(spec: PipelineRunSpec, halt: Halt | None) -> bool:
     return spec.suspend and (halt is None or halt.is_failure)
 
 
-def run_state(spec: PipelineRunSpec, steps: Collection[StepStatus]) -> str:
-    """Return what the steps of a run amount to, all of them having ended, as `finally` sees it."""
+def run_state(spec: PipelineRunSpec, steps: Collection[StepStatus]) -> RunState:
+    """Return what the steps of a run amount to, all of them having ended."""
     if any(step.reason == RUN_TIMED_OUT for step in steps):
         return "TimedOut"
     if spec.cancel is not None:

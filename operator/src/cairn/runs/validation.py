@@ -19,6 +19,7 @@ from cairn.runs.graph import (
     results_of,
     topological_order,
 )
+from cairn.runs.naming import RESERVED_PREFIX
 from cairn.runs.problem import Problem
 from cairn.runs.references import ITEM_REFERENCES, Reference, references_in
 from cairn.stacks.resolution import UsableStack
@@ -90,8 +91,9 @@ _NOT_SHARED = "only a step's own env can use a result, since the step then waits
 def _volumes(template: PodTemplate | None, at: str) -> Iterator[Problem]:
     for volume in (template.volumes if template else None) or ():
         name = str(volume.get("name", ""))
-        if name.startswith("cairn-"):
-            yield Problem(f"{at}.volumes[{name}]", "names that begin with cairn- are Cairn's own; choose another")
+        if name.startswith(RESERVED_PREFIX):
+            message = f"names that begin with {RESERVED_PREFIX} are Cairn's own; choose another"
+            yield Problem(f"{at}.volumes[{name}]", message)
 
 
 def _env(template: PodTemplate | None) -> Sequence[EnvVar]:
