@@ -16,6 +16,7 @@ from tests.simulation.api_server import Change, Crash, SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.stores import UnreliableStore
 from tests.unit.builders import TRANSFER
+from tests.unit.direct_evaluator import DirectEvaluator
 from tests.unit.fake_kubernetes import catch_up
 from tests.unit.fake_registries import FakeRegistries
 from tests.unit.fake_stores import OneStoreForAll
@@ -106,6 +107,7 @@ class OperatorProcess:
             self._cluster,
             TRANSFER,
             lambda _: self._wake(0),
+            DirectEvaluator(),
             clock=self._clock,
             stores=stores,
             registries=FakeRegistries(),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
+from cairn.runs.cel import evaluate
+from cairn.runs.instances import RunSteps
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import pod_settings, step_template
@@ -30,7 +33,17 @@ def planned(
     """Return the plan of a run that has started, given what is seen and recorded of it."""
     by_name = {status.name: status for status in recorded}
     observed = Observed(by_name, attempts, refusals or {}, start_time=NOW)
-    return plan(run_steps(spec, by_name), observed, scheduler or OneJobPerStep(10), now)
+    return with_answers(run_steps(spec, by_name), observed, scheduler or OneJobPerStep(10), now)
+
+
+def with_answers(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: datetime) -> Plan:
+    """Return the plan once all is known that it depends on."""
+    decided = plan(steps, observed, scheduler, now)
+    while decided.questions:
+        answers = {question: evaluate(question) for question in decided.questions}
+        observed = replace(observed, answers={**observed.answers, **answers})
+        decided = plan(steps, observed, scheduler, now)
+    return decided
 
 
 def one_pod(spec: PipelineRunSpec) -> OnePodForAll:

@@ -14,6 +14,7 @@ from cairn.clients.store import Key
 from cairn.runs.reconciler import RunReconciler
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, LAPTOP_SPEC, RUN, TRANSFER, component_body, run_body, stack_body
 from tests.unit.clock import ManualClock
+from tests.unit.direct_evaluator import DirectEvaluator
 from tests.unit.fake_kubernetes import World
 from tests.unit.fake_registries import FakeRegistries
 from tests.unit.fake_stores import FakeStore, OneStoreForAll
@@ -94,6 +95,7 @@ class RunWorld(World):
             cluster,
             TRANSFER,
             self.woken.append,
+            DirectEvaluator(),
             clock=self.clock,
             stores=OneStoreForAll(cluster, self.store),
             registries=self.registries,

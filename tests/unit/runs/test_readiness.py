@@ -5,6 +5,7 @@ import pytest
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
+from cairn.runs.cel import Question, evaluate
 from cairn.runs.readiness import Settled, settled_without_attempt
 from tests.unit.builders import inputs, outputs, run_spec, run_steps, states, step, step_status
 
@@ -14,7 +15,12 @@ AFTER = run_spec(step("a"), step("b", dependsOn=["a"]))
 
 def settled(spec: PipelineRunSpec, name: str, *recorded: StepStatus) -> Settled | None:
     by_name = {status.name: status for status in recorded}
-    return settled_without_attempt(run_steps(spec, by_name), name, by_name)
+    steps = run_steps(spec, by_name)
+    found = settled_without_attempt(steps, name, by_name, {})
+    if isinstance(found, Question):
+        found = settled_without_attempt(steps, name, by_name, {found: evaluate(found)})
+    assert not isinstance(found, Question)
+    return found
 
 
 def skipped(name: str, reason: str) -> StepStatus:
@@ -188,7 +194,7 @@ class TestItems:
         )
         seen_just_now = {"split": wrote_shards('["a"]')}
 
-        assert settled_without_attempt(run_steps(spec), "train", seen_just_now) is None
+        assert settled_without_attempt(run_steps(spec), "train", seen_just_now, {}) is None
 
 
 class TestAfterAStepWithForEach:

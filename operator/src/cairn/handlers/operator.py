@@ -18,6 +18,7 @@ from cairn.components.reconciler import ComponentReconciler
 from cairn.components.usage import components_of
 from cairn.handlers.work_queue import Reconcile, WorkQueue
 from cairn.runs import naming
+from cairn.runs.cel_evaluator import ProcessEvaluator
 from cairn.runs.needed import needed_of_job, needed_of_pod
 from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.pod import TransferImage
@@ -60,8 +61,13 @@ class Operator:
         )
         self.components = self._queue(STACK_COMPONENTS, self._component_reconciler.reconcile, self.cluster.components)
         self.stacks = self._queue(STACKS, StackReconciler(self.cluster).reconcile, self.cluster.stacks)
+        self._evaluator = ProcessEvaluator()
         self._run_reconciler = RunReconciler(
-            self.cluster, transfer, self._wake_run, registries=Registries(settings.insecure_registry_list)
+            self.cluster,
+            transfer,
+            self._wake_run,
+            self._evaluator,
+            registries=Registries(settings.insecure_registry_list),
         )
         self.runs = self._queue(PIPELINE_RUNS, self._run_reconciler.reconcile, self.cluster.runs)
         self.informers = [
@@ -112,6 +118,7 @@ class Operator:
         """Stop the work. Nothing is lost: all state is in the cluster."""
         await self._cancel()
         self._run_reconciler.stop()
+        await self._evaluator.stop()
         await self.cluster.kubernetes.close()
 
     async def _cancel(self) -> None:

@@ -10,11 +10,12 @@ from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.step import Step
 from cairn.runs.allowance import MOST_ARTIFACTS, artifacts_kept
 from cairn.runs.cache_record import may_be_cached
+from cairn.runs.cel import CelError
 from cairn.runs.graph import StepGraph, items_source, results_of
 from cairn.runs.instances import Items
 from cairn.runs.items import parse_items
 from cairn.runs.problem import Problem
-from cairn.runs.when import WhenError, check, identifier
+from cairn.runs.when import check, identifier
 
 _INDEX = re.compile(r"-(0|[1-9][0-9]*)$")
 
@@ -82,7 +83,7 @@ def expressions(graph: StepGraph) -> Iterator[Problem]:
     for name, step in graph.steps.items():
         try:
             check(graph, name)
-        except WhenError as error:
+        except CelError as error:
             at = place_of(graph.spec, step)
             yield Problem(f"{at}.when", f"{error}; {_hint(graph, name, str(error))}")
 

@@ -16,11 +16,12 @@ from cairn.api.time import parse
 from cairn.runs.allowance import results_allowed, size_of, within_allowance
 from cairn.runs.cache_record import CacheAnswer, CacheRecord, may_be_cached
 from cairn.runs.cache_status import with_cache_fields
+from cairn.runs.cel import Answer, Question
 from cairn.runs.gathering import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.outcome import Outcome, outcome_of
-from cairn.runs.readiness import settled_without_attempt
+from cairn.runs.readiness import Settled, settled_without_attempt
 from cairn.runs.retry import next_attempt
 from cairn.runs.scheduling import Candidates, Launch, Scheduler
 from cairn.runs.states import ACTIVE
@@ -52,6 +53,8 @@ class Observed:
     """When the run started."""
     cache: Mapping[str, CacheAnswer] = field(default_factory=dict[str, CacheAnswer])
     """What the cache has of steps that it was asked for."""
+    answers: Mapping[Question, Answer] = field(default_factory=dict[Question, Answer])
+    """What expressions of `when` amount to, as far as they were evaluated."""
 
 
 class StopMode(Enum):
@@ -85,6 +88,8 @@ class Plan:
     """When something is due that no event announces."""
     lookups: frozenset[str] = frozenset()
     """Steps that could start, but for that the cache is to be asked for them first: until then no other one starts either."""
+    questions: frozenset[Question] = frozenset()
+    """What has to be answered before some steps can start."""
 
 
 def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
@@ -96,16 +101,18 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
     counting = (within_allowance(attempt, results_allowed(steps, attempt.step)) for attempt in _that_count(observed))
     attempts = _latest(counting)
     halt = _halt(steps, observed.recorded, observed.start_time, now)
-    states = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
+    states, undecided = _advance_all(steps, observed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
     halt_now = _halt(steps, states, observed.start_time, now)
     if halt_now != halt:  # a step has failed just now, which concerns the others
         halt = halt_now
         failed = {name: state for name, state in states.items() if state.state == "Failed"}
         also_failed = replace(observed, recorded={**observed.recorded, **failed})
-        states = _advance_all(steps, also_failed, attempts, halt, now, starts=_starts(steps, scheduler, halt))
+        states, undecided = _advance_all(
+            steps, also_failed, attempts, halt, now, starts=_starts(steps, scheduler, halt)
+        )
     launches: tuple[Launch, ...] = ()
     lookups: frozenset[str] = frozenset()
-    whose_time_it_is = _whose_time_it_is(steps, states, halt)
+    whose_time_it_is = _whose_time_it_is(steps, states, halt) - undecided.keys()
     if scheduler is not None and _starts(steps, scheduler, halt) and whose_time_it_is:
         unmade = _unmade(states, attempts) - observed.refusals.keys()
         live = {attempt.workload for attempt in observed.attempts if attempt.phase in LIVE}
@@ -125,6 +132,7 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
         stops=tuple(_stops(states, observed.attempts, halt)),
         look_again=min((moment for moment in _due(steps, states, observed, halt) if moment > now), default=None),
         lookups=lookups,
+        questions=frozenset(undecided.values()),
     )
 
 
@@ -231,8 +239,10 @@ def _advance_all(
     now: datetime,
     *,
     starts: bool,
-) -> dict[str, StepStatus]:
+) -> tuple[dict[str, StepStatus], Mapping[str, Question]]:
+    """Return the state of every step, and of those that are undecided what has to be answered."""
     states: dict[str, StepStatus] = {}
+    undecided: dict[str, Question] = {}
     main_has_ended = False
     for name in steps.order:
         if name in steps.instances:
@@ -247,17 +257,20 @@ def _advance_all(
                 states[name] = recorded
                 continue
         may_settle = recorded.state == "Pending" and own_halt is None and name not in attempts
+        settled = settled_without_attempt(steps, name, states, observed.answers) if may_settle else None
+        if isinstance(settled, Question):
+            undecided[name] = settled
         situation = Situation(
             now=now,
             halt=own_halt,
             starts=starts,
             attempt=attempts.get(name),
             refusal=observed.refusals.get(name),
-            settled=settled_without_attempt(steps, name, states) if may_settle else None,
+            settled=settled if isinstance(settled, Settled) else None,
             cached=_usable(steps, name, observed.cache.get(name)) if starts else None,
         )
         states[name] = advance(steps.by_name[name], recorded, situation)
-    return states
+    return states, undecided
 
 
 def _stops(

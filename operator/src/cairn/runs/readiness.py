@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from cairn.api.pipelinerun_status import StepState, StepStatus
 from cairn.runs.allowance import LONGEST_VARIABLE, RESULTS_TOO_LARGE
+from cairn.runs.cel import Answer, Question
 from cairn.runs.gathering import result_of, state_of
 from cairn.runs.graph import references_of
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import ITEMS_INVALID, NO_ITEMS
 from cairn.runs.states import DEPENDENCY_SKIPPED, ENDED, SKIPPED_ON_PURPOSE, WHEN_FALSE, lets_pass
-from cairn.runs.when import WhenError, holds
+from cairn.runs.when import question_of
 
 DEPENDENCY_FAILED = "DependencyFailed"
 WHEN_INVALID = "WhenInvalid"
@@ -27,8 +28,13 @@ class Settled:
     message: str
 
 
-def settled_without_attempt(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
-    """Return how a step ends that none was made of, or None where it may start, now or later."""
+def settled_without_attempt(
+    steps: RunSteps, name: str, states: Mapping[str, StepStatus], answers: Mapping[Question, Answer]
+) -> Settled | Question | None:
+    """Return how a step ends that no attempt was made of, or None where it may start, now or later.
+
+    A question is what has to be answered first.
+    """
     step = steps.by_name[name]
     needed = {other: state_of(steps, other, states) for other in sorted(steps.needs(name))}
     against = [
@@ -49,7 +55,7 @@ def settled_without_attempt(steps: RunSteps, name: str, states: Mapping[str, Ste
         return Settled("Succeeded", NO_ITEMS, "There was no item to run it for.")
     if step.for_each is not None:
         return None  # its instances are asked
-    return _too_large(steps, name, states) or _when_false(steps, name, states)
+    return _too_large(steps, name, states) or _when_false(steps, name, states, answers)
 
 
 def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
@@ -66,16 +72,19 @@ def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> 
     return None
 
 
-def _when_false(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
+def _when_false(
+    steps: RunSteps, name: str, states: Mapping[str, StepStatus], answers: Mapping[Question, Answer]
+) -> Settled | Question | None:
     step = steps.by_name[name]
     if step.when is None:
         return None
-    try:
-        if holds(steps, step, states):
-            return None
-    except WhenError as error:
-        return Settled("Failed", WHEN_INVALID, f"Its when cannot be evaluated: {error}."[:1024])
-    return Settled("Skipped", WHEN_FALSE, f"Its when is false: {step.when}"[:256])
+    question = question_of(steps, step, states)
+    answer = answers.get(question)
+    if answer is None:
+        return question
+    if answer.problem is not None:
+        return Settled("Failed", WHEN_INVALID, f"Its when cannot be evaluated: {answer.problem}."[:1024])
+    return None if answer.holds else Settled("Skipped", WHEN_FALSE, f"Its when is false: {step.when}"[:256])
 
 
 def _held_back(name: str, state: StepStatus) -> Settled:

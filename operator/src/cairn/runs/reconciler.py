@@ -20,6 +20,7 @@ from cairn.clients.wake import Wake
 from cairn.components.open_stores import OpenStores
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
+from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.earlier_runs import EarlierRuns
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.graph import StepGraph
@@ -42,6 +43,7 @@ from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
 from cairn.runs.stopping import CANCELLED
 from cairn.runs.validation import problems_of
+from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import Workloads, refusal_of
 from cairn.stacks.resolution import UsableStack
 
@@ -58,6 +60,7 @@ class RunReconciler:
         cluster: Cluster,
         transfer: TransferImage,
         wake: Wake,
+        evaluator: Evaluator,
         *,
         clock: Clock | None = None,
         stores: OpenStores | None = None,
@@ -77,6 +80,7 @@ class RunReconciler:
         pauses = Pauses(self._clock)
         digests = ImageDigests(cluster, registries or Registries(), self._clock)
         self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
+        self._whens = WhenAnswers(evaluator, wake)
         self._keeper = Keeper(cluster, self._stores, self._clock, pauses, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
@@ -118,6 +122,7 @@ class RunReconciler:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
         self._keeper.stop()
         self._cache.stop()
+        self._whens.stop()
         self._stores.close()
 
     async def _start(
@@ -225,18 +230,22 @@ class RunReconciler:
     async def _plan(
         self, body: JsonObject, maker: InstanceMaker, steps: RunSteps, observed: Observed, choice: Choice
     ) -> tuple[RunSteps, Plan]:
-        """Plan, again where that makes the items of a step known, or the cache is to be asked first."""
+        """Plan, again where that makes the items of a step known, or something is to be found out first."""
         stack = choice.stack
         scheduler = scheduler_of(steps, stack, body) if stack else None
         if stack is not None and self._cache.has_hits(body):
             context = pod_context_of(body, steps, observed.recorded.values(), stack, self._transfer)
             self._cache.forget_old_hits(body, context, steps, observed.recorded)
         while True:
-            observed = with_changes(observed, cache=self._cache.answers(body))
+            known = {"cache": self._cache.answers(body), "answers": self._whens.known(key_of(body))}
+            observed = with_changes(observed, **known)
             planned = plan(steps, observed, scheduler, self._clock.now(), choice.message)
             recorded = {step.name: step for step in planned.steps}
             if (more := maker.steps(recorded)) is not steps:
                 steps, observed = more, with_changes(observed, recorded=recorded)
+            elif planned.questions:
+                if not await self._whens.find_out(key_of(body), planned.questions):
+                    return steps, planned
             elif planned.lookups and stack is not None:
                 context = pod_context_of(body, steps, planned.steps, stack, self._transfer)
                 wanted = [steps.by_name[name] for name in sorted(planned.lookups)]
@@ -281,6 +290,7 @@ class RunReconciler:
     def _forget(self, key: Key) -> None:
         self._attempts.forget(key)
         self._cache.forget(key)
+        self._whens.forget(key)
         self._keeper.forget(key)
         self._makers.pop(key, None)
         self._held.pop(key, None)
