@@ -248,6 +248,19 @@ class TestGatheredResults:
             "100000; keep it as an artifact.",
         )
 
+    def test_one_that_is_used_too_often_for_an_argument_fails_the_step(self):
+        spec = run_spec(
+            step("train", outputs=outputs(results=["r"])),
+            step("select", args=["$(steps.train.results.r)" * 30], dependsOn=["train"]),
+        )
+        result = [{"name": "r", "value": "x" * 4000}]
+
+        found = settled(spec, "select", step_status("train", "Succeeded", attempts=1, results=result))
+
+        assert found is not None
+        assert (found.state, found.reason) == ("Failed", "ResultsTooLarge")
+        assert "has some 120720 bytes, of which Linux takes 100000" in found.message
+
 
 class TestSkippedInItsTurn:
     SPEC = run_spec(

@@ -41,6 +41,19 @@ class TestRefusals:
 
         assert world.succeeded() == ("False", "InvalidSpec")
 
+    async def test_a_run_whose_arguments_would_be_too_long_ends_before_any_pod_is_built(self, world: RunWorld):
+        parameters = [{"name": "text", "value": "x" * 4000}]
+        world.run(run_spec(step("only", args=["$(params.text)" * 300]), **PRODUCTION, parameters=parameters))
+
+        await world.reconcile()
+
+        told = world.condition(PIPELINE_RUNS, RUN.name, "Succeeded")
+        assert told["reason"] == "InvalidSpec"
+        assert told["message"] == (
+            "spec.steps[only]: with its references replaced, a command, argument or variable has some 1204200 bytes, "
+            "of which Linux takes 100000"
+        )
+
     async def test_a_run_whose_pods_the_api_server_refuses_ends_before_any_is_made(self, world: RunWorld):
         world.kubernetes.objections["dry-run pods"] = lambda _: InvalidError(422, "Invalid", "bad volume")
         world.run(run_spec(**PRODUCTION))

@@ -195,6 +195,32 @@ class TestDisruptions:
 
         assert world.step("train") == ("Retrying", "PodDeleted")
 
+    async def test_a_job_whose_labels_somebody_takes_off_gets_them_again(self, world: RunWorld):
+        await world.under_way(ONE_STEP)
+        there = world.kubernetes.one(JOBS, FIRST)
+        world.kubernetes.add(JOBS, {**there, "metadata": {**there["metadata"], "labels": {"own": "1"}}})
+        world.see()
+        world.cluster.jobs.remove(("ml", FIRST))  # the watch tells of it as of one that is gone
+
+        await world.reconcile_unseeing()
+
+        labels = world.kubernetes.one(JOBS, FIRST)["metadata"]["labels"]
+        assert labels == {**there["metadata"]["labels"], "own": "1"}
+        assert (world.step(), world.jobs()) == (("Running", None), [FIRST])
+
+    async def test_one_that_does_not_tell_what_it_runs_any_more_is_deleted_before_the_step_is_made_again(
+        self, world: RunWorld
+    ):
+        await world.under_way(ONE_STEP)
+        there = world.kubernetes.one(JOBS, FIRST)
+        world.kubernetes.add(JOBS, {**there, "metadata": {**there["metadata"], "labels": {}, "annotations": {}}})
+        world.see()
+        world.cluster.jobs.remove(("ml", FIRST))
+
+        await world.reconcile_unseeing()
+
+        assert (world.step(), FIRST in world.jobs()) == (("Retrying", "JobDeleted"), False)
+
     async def test_an_eviction_is_not_charged(self, world: RunWorld):
         await world.under_way(ONE_STEP)
         world.put(world.pod(FIRST).is_over("Evicted", "The node was low on resource: memory."))

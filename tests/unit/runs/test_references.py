@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cairn.runs.references import Reference, Values, literal, references_in, replace, unescaped
+from cairn.runs.references import (
+    Reference,
+    Replacement,
+    TextsTooLargeError,
+    Values,
+    literal,
+    references_in,
+    replace,
+    unescaped,
+)
 
 
 def kubernetes_expands(text: str, environment: dict[str, str]) -> str:
@@ -136,5 +145,21 @@ def test_a_hostile_text_takes_no_time():
 
     replace("$(" * 16_000, VALUES.value_of)
     replace("$(" * 16_000 + "params.x", VALUES.value_of)
+    replace("$(" * 400_000 + "x)", VALUES.value_of)
 
     assert time.perf_counter() - start < 2
+
+
+class TestHowMuchAContainerTakes:
+    def test_a_text_that_fits_is_replaced(self):
+        assert Replacement(lambda _: "x" * 1000).of("$(params.p)" * 90) == "x" * 90_000
+
+    def test_one_that_no_argument_can_hold_is_refused_before_anything_is_replaced(self):
+        with pytest.raises(TextsTooLargeError, match=r"has some 33\d+ bytes, of which Linux takes 100000"):
+            Replacement(lambda _: "x" * 1_000_000).of("$(params.p)" * 334)
+
+    def test_all_of_a_container_together_may_be_too_much(self):
+        replacement = Replacement(lambda _: "x" * 90_000)
+
+        with pytest.raises(TextsTooLargeError, match="together have more than the 1000000 bytes"):
+            [replacement.of("$(params.p)") for _ in range(12)]

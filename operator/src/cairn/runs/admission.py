@@ -20,7 +20,7 @@ from cairn.runs.flow_validation import place_of
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.instances import RunSteps
 from cairn.runs.pod import Attempt, PodContext, build_pod
-from cairn.runs.references import Values
+from cairn.runs.references import TextsTooLargeError, Values
 
 REMEMBERED = 4096
 REMEMBERED_SECONDS = 300.0
@@ -47,13 +47,17 @@ class PodAdmission:
         """
         context = _with_stand_ins(context, steps)
         for step in steps.by_name.values():
-            pod = build_pod(context, [Attempt(step, 1)])
+            place = place_of(steps.spec, steps.graph.steps[steps.written(step.name)])
+            try:
+                pod = build_pod(context, [Attempt(step, 1)])
+            except TextsTooLargeError as error:
+                return f"{place}: {error}"
             shape = _shape(context.run.namespace, pod)
             if self._accepted.get(shape, 0.0) > self._clock.monotonic():
                 continue
             refusal = await self._refusal(context, pod)
             if refusal is not None:
-                return f"{place_of(steps.spec, steps.graph.steps[steps.written(step.name)])}: {refusal}"
+                return f"{place}: {refusal}"
             self._accepted[shape] = self._clock.monotonic() + REMEMBERED_SECONDS
             self._accepted.move_to_end(shape)
             if len(self._accepted) > REMEMBERED:

@@ -14,8 +14,6 @@ from cairn.runs.results import MOST_BYTES
 
 RESULTS_OF_STEPS = 256 * 1024
 """Bytes of the results of all steps as they are written; of all instances of steps as many again."""
-LONGEST_VARIABLE = 100_000
-"""Bytes: Linux takes no argument, and no variable, of more than 128 KiB."""
 MOST_ARTIFACTS = 2500
 """Of one run: the status has some 300 bytes of each."""
 RESULTS_TOO_LARGE = "ResultsTooLarge"

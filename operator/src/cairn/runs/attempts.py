@@ -131,6 +131,23 @@ class AttemptReader:
             if step.state in ACTIVE and name is not None:
                 await self._ask_for_unseen(JOBS if step.job_name else PODS, body, name)
 
+    async def _watched_again(self, resource: Resource, body: JsonObject, workload: JsonObject) -> JsonObject:
+        """Return a Job or pod with the labels that it is watched by, which somebody may have taken off.
+
+        One that does not tell any more which attempts it is of is deleted: others are about to be made.
+        """
+        metadata = workload["metadata"]
+        run = naming.RunIdentity(*key_of(body), body["metadata"]["uid"], body["spec"]["pipeline"])
+        pairs = naming.attempts_of(metadata.get("annotations") or {})
+        if not pairs:
+            await self._cluster.kubernetes.delete(resource, *key_of(workload), uid=metadata["uid"])
+            return workload
+        labels = naming.labels(run, body["status"]["stack"]["name"], pairs)
+        if is_being_deleted(workload) or labels.items() <= (metadata.get("labels") or {}).items():
+            return workload
+        logger.warning("%s %s has lost its labels, which it gets again", resource.kind, metadata["name"])
+        return await self._cluster.kubernetes.merge(resource, *key_of(workload), {"metadata": {"labels": labels}})
+
     def _is_overdue(self, status: StepStatus, steps: Mapping[str, Step]) -> bool:
         """Return whether an attempt is about to be given up that nothing has been seen of."""
         if status.name not in steps or status.job_name is not None or status.pod_name is not None:
@@ -154,7 +171,7 @@ class AttemptReader:
         with suppress(NotFoundError):
             found = await self._cluster.kubernetes.get(resource, namespace, name)
             if owned_by(found, uid):
-                remember(self._cluster, resource, found)
+                remember(self._cluster, resource, await self._watched_again(resource, body, found))
 
     async def _of_job(
         self,

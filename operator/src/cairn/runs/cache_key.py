@@ -13,16 +13,20 @@ from cairn.api.base import JsonObject
 from cairn.api.step import Step
 from cairn.runs.graph import inputs_of, outputs_of, results_of
 from cairn.runs.pod import Attempt, PodContext, step_container, step_template
+from cairn.runs.references import TextsTooLargeError
 
 VERSION = 1
 OF_THE_RUN = frozenset({"CAIRN_RUN", "CAIRN_RUN_UID", "CAIRN_ATTEMPT"})
 """Variables that differ from run to run."""
 
 
-def cache_key(context: PodContext, step: Step, image_digest: str) -> str:
-    """Return the digest of all that a step's outputs depend on; its inputs must be there."""
+def cache_key(context: PodContext, step: Step, image_digest: str) -> str | None:
+    """Return the digest of all that a step's outputs depend on; its inputs must be there. None where it cannot run at all."""
     attempt = Attempt(step, 1)
-    container = step_container(context, attempt, step_template(context, step), attempts=[attempt], plain=True)
+    try:
+        container = step_container(context, attempt, step_template(context, step), attempts=[attempt], plain=True)
+    except TextsTooLargeError:
+        return None
     variables = [variable for variable in container.get("env", ()) if variable["name"] not in OF_THE_RUN]
     document: JsonObject = {
         "version": VERSION,

@@ -36,13 +36,18 @@ def results_of(step: Step) -> tuple[str, ...]:
 
 def references_of(step: Step) -> Iterator[tuple[str, Reference]]:
     """Yield (field, reference) for everything in which references are replaced."""
+    for field, text in texts_of(step):
+        for reference in references_in(text):
+            yield field, reference
+
+
+def texts_of(step: Step) -> Iterator[tuple[str, str]]:
+    """Yield (field, text) for the texts of a step in which references are replaced."""
     for field, texts in (("command", step.command), ("args", step.args)):
         for index, text in enumerate(texts or ()):
-            for reference in references_in(text):
-                yield f"{field}[{index}]", reference
+            yield f"{field}[{index}]", text
     for variable in (*(step.env or ()), *((step.pod_template and step.pod_template.env) or ())):
-        for reference in references_in(variable.value or ""):
-            yield f"env[{variable.name}]", reference
+        yield f"env[{variable.name}]", variable.value or ""
 
 
 def items_source(step: Step) -> Reference | None:

@@ -19,11 +19,10 @@ from cairn.api.pipelinerun_status import ArtifactStatus
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import InputArtifact, Step
 from cairn.runs import naming
-from cairn.runs.allowance import LONGEST_VARIABLE
 from cairn.runs.graph import inputs_of, outputs_of, results_of
 from cairn.runs.instances import item_of
 from cairn.runs.pod_template import merge, merge_maps
-from cairn.runs.references import Values, literal, replace
+from cairn.runs.references import LONGEST_TEXT, Replacement, Values, literal
 from cairn.runs.validation import environment_name
 from cairn.stacks.resolution import UsableStack
 
@@ -103,7 +102,11 @@ def step_template(context: PodContext, step: Step) -> PodTemplate:
 
 
 def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
-    """Return the pod, as `metadata` and `spec`, in which the steps run one after another."""
+    """Return the pod, as `metadata` and `spec`, in which the steps run one after another.
+
+    Raises:
+        TextsTooLargeError: with its references replaced, the command or environment of a step is too large.
+    """
     templates = [step_template(context, attempt.step) for attempt in attempts]
     pairs = [(attempt.step.name, attempt.number) for attempt in attempts]
     plain = len(attempts) == 1
@@ -204,14 +207,18 @@ def _chain(
 def step_container(
     context: PodContext, attempt: Attempt, template: PodTemplate, *, attempts: Sequence[Attempt], plain: bool
 ) -> JsonObject:
-    """Return the step's own container, behind those of the attempts before it in the pod; `plain` where it is alone there."""
+    """Return the step's own container, behind those of the attempts before it in the pod; `plain` where it is alone there.
+
+    Raises:
+        TextsTooLargeError: with its references replaced, its command or environment is too large.
+    """
     step = attempt.step
-    values = context.values.of_item(item_of(step))
+    replacement = Replacement(context.values.of_item(item_of(step)).value_of)
     if step.script is not None:
         command, args = [literal(text) for text in step.interpreter], [literal(step.script)]
     else:
-        command = [replace(text, values.value_of) for text in step.command or ()]
-        args = [replace(text, values.value_of) for text in step.args or ()]
+        command = [replacement.of(text) for text in step.command or ()]
+        args = [replacement.of(text) for text in step.args or ()]
     results_by_message = bool(results_of(step)) and plain
     container: JsonObject = {
         "name": step.name,
@@ -219,7 +226,7 @@ def step_container(
         "imagePullPolicy": template.image_pull_policy,
         "command": command,
         "args": args,
-        "env": [*_defaults(template), *_cairn_environment(context, attempt), *_environment(values, template)],
+        "env": [*_defaults(template), *_cairn_environment(context, attempt), *_environment(replacement, template)],
         "envFrom": template.env_from,
         "resources": template.resources.to_json() if template.resources else None,
         "securityContext": merge_maps(RESTRICTED_CONTAINER, template.container_security_context or {}),
@@ -267,12 +274,12 @@ def _defaults(template: PodTemplate) -> Iterator[JsonObject]:
             yield {"name": name, "value": value}
 
 
-def _environment(values: Values, template: PodTemplate) -> Iterator[JsonObject]:
+def _environment(replacement: Replacement, template: PodTemplate) -> Iterator[JsonObject]:
     for variable in template.env or ():
         if variable.value is None:
             yield variable.to_json()
         else:
-            yield {"name": variable.name, "value": replace(variable.value, values.value_of)}
+            yield {"name": variable.name, "value": replacement.of(variable.value)}
 
 
 def _mounts(step: Step, attempts: Sequence[Attempt]) -> Iterator[JsonObject]:
@@ -346,9 +353,9 @@ def _transfer(context: PodContext, name: str, command: str, plan: JsonObject, te
 def _plan_variables(plan: JsonObject) -> Iterator[JsonObject]:
     """Yield the plan in as many variables as it takes."""
     text = json.dumps(plan, separators=(",", ":"))
-    for index, start in enumerate(range(0, len(text), LONGEST_VARIABLE)):
+    for index, start in enumerate(range(0, len(text), LONGEST_TEXT)):
         name = f"{PLAN_VARIABLE}_{index}" if index else PLAN_VARIABLE
-        yield {"name": name, "value": literal(text[start : start + LONGEST_VARIABLE])}
+        yield {"name": name, "value": literal(text[start : start + LONGEST_TEXT])}
 
 
 def _work_volume(context: PodContext) -> JsonObject:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cairn.api.pipelinerun_status import StepState, StepStatus
-from cairn.runs.allowance import LONGEST_VARIABLE, RESULTS_TOO_LARGE
+from cairn.runs.allowance import RESULTS_TOO_LARGE
 from cairn.runs.cel import Answer, Question
 from cairn.runs.gathering import result_of, state_of
-from cairn.runs.graph import references_of
-from cairn.runs.instances import RunSteps
+from cairn.runs.graph import references_of, texts_of
+from cairn.runs.instances import RunSteps, item_of
 from cairn.runs.items import ITEMS_INVALID, NO_ITEMS
+from cairn.runs.references import LONGEST_TEXT, Replacement, TextsTooLargeError, Values
 from cairn.runs.states import DEPENDENCY_SKIPPED, ENDED, SKIPPED_ON_PURPOSE, WHEN_FALSE, lets_pass
 from cairn.runs.when import question_of
 
@@ -59,16 +60,25 @@ def settled_without_attempt(
 
 
 def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
-    used = {reference.result for _, reference in references_of(steps.by_name[name]) if reference.result}
-    for producer, result in sorted(used):
-        text = result_of(steps, producer, result, states) if producer in steps.instances else None
-        size = len((text or "").encode())
-        if size > LONGEST_VARIABLE:
+    step = steps.by_name[name]
+    used = {reference.result for _, reference in references_of(step) if reference.result}
+    results = {(producer, result): result_of(steps, producer, result, states) or "" for producer, result in used}
+    for (producer, result), text in sorted(results.items()):
+        size = len(text.encode())
+        if size > LONGEST_TEXT:
             message = (
                 f"Result {result} of all instances of step {producer} together has {size} bytes, of which a command or "
-                f"variable takes {LONGEST_VARIABLE}; keep it as an artifact."
+                f"variable takes {LONGEST_TEXT}; keep it as an artifact."
             )
             return Settled("Failed", RESULTS_TOO_LARGE, message)
+    if not results:
+        return None  # what else it refers to was looked at before the run started
+    replacement = Replacement(Values(steps.spec.parameter_values, "", "", results, item_of(step)).value_of)
+    try:
+        for _, text in texts_of(step):
+            replacement.make_room_for(text)
+    except TextsTooLargeError as error:
+        return Settled("Failed", RESULTS_TOO_LARGE, f"Now that it has the results that it uses, {error}.")
     return None
 
 

@@ -188,6 +188,8 @@ class StepCache:
     async def _look_into(self, store: ArtifactStore[Any], context: PodContext, step: Step, digest: str) -> CacheAnswer:
         """Ask the store, unless it has not answered just now, maybe for another step."""
         key = cache_key(context, step, digest)
+        if key is None:
+            return CacheAnswer()
         record_key = naming.cache_record_key(context.run.namespace, key)
         async with self._slots.of(store.key), self._at_once:
             if self._pauses.seconds_left(store.key) > 0:

@@ -28,6 +28,7 @@ from cairn.clients.kubernetes import (
 )
 from cairn.clients.store import Key, key_of
 from cairn.runs import naming
+from cairn.runs.allowance import RESULTS_TOO_LARGE
 from cairn.runs.attempts import (
     CAN_BE_TRIED_AGAIN,
     is_settled,
@@ -47,6 +48,7 @@ from cairn.runs.observation import (
 )
 from cairn.runs.planner import Stop, StopMode
 from cairn.runs.pod import Attempt, PodContext
+from cairn.runs.references import TextsTooLargeError
 from cairn.runs.scheduling import Launch
 from cairn.runs.step_plan import Refusal
 
@@ -71,9 +73,12 @@ class Workloads:
         async def create(launch: Launch) -> None:
             attempts = [Attempt(steps[name], number) for name, number in launch.attempts]
             bare = context.stack.orchestrator.workload == "Pod"
-            body = build_bare_pod(context, attempts) if bare else build_job(context, attempts)
             async with self._creating:
-                refusal = await self._create(PODS if bare else JOBS, context.run.uid, body)
+                try:
+                    body = build_bare_pod(context, attempts) if bare else build_job(context, attempts)
+                    refusal = await self._create(PODS if bare else JOBS, context.run.uid, body)
+                except TextsTooLargeError as error:
+                    refusal = Refusal(RESULTS_TOO_LARGE, f"Step {launch.attempts[0][0]}: {error}.", final=True)
             if refusal is not None:
                 refusals[launch.attempts[0][0]] = refusal
 
