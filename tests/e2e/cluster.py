@@ -157,6 +157,16 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
         return done.stdout
 
+    def wait_log(self, pod: str, container: str, text: str, timeout: float = 60) -> None:
+        """Wait until a container has written something."""
+        deadline = time.monotonic() + timeout
+        while text not in self.kubectl("logs", pod, "--container", container):
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"container {container} of pod {pod} did not write {text!r} within {timeout:.0f} s"
+                )
+            time.sleep(0.2)
+
     def release(self, run: str, name: str, timeout: float = 120) -> None:
         """Let a step go on that waits for the file /tmp/go (`manifests.HOLD`)."""
         found = self.wait("PipelineRun", run, lambda body: states(body).get(name) == "Running", timeout)

@@ -97,7 +97,9 @@ def too_many_requests(cluster: Cluster) -> Generator[None]:
         {"apiVersion": flow, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": dict(limited)},
         {"apiVersion": flow, "kind": "FlowSchema", "metadata": {"name": name}, "spec": level},
     ]
+    account = f"system:serviceaccount:{OPERATOR_ACCOUNT['namespace']}:{OPERATOR_ACCOUNT['name']}"
     with _there(cluster, objects):
+        _wait_for_refusal("too many requests", "get", "--raw", "/api/v1/namespaces/default", f"--as={account}")
         yield
 
 
@@ -126,7 +128,20 @@ def internal_errors(cluster: Cluster) -> Generator[None]:
         "webhooks": [webhook],
     }
     with _there(cluster, [body]):
+        job = ("create", "job", "refused", "--image=none", "--dry-run=server", f"--namespace={cluster.namespace}")
+        _wait_for_refusal("failed calling webhook", *job)
         yield
+
+
+def _wait_for_refusal(words: str, *command: str) -> None:
+    """Wait until the API server refuses a request of kubectl in these words: a fault that is not there proves nothing."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        done = subprocess.run(["kubectl", *command], capture_output=True, text=True, check=False)
+        if words in done.stderr.lower():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"kubectl {' '.join(command)} was not refused within 60 s")
 
 
 @contextmanager

@@ -60,13 +60,6 @@ WAITING = {
         {"name": "waits", "image": "localhost/does-not-exist:1", "dependsOn": ["before"]},
     ],
     "node": [python("waits", "print('never')", podTemplate={"nodeSelector": {"example.com/disk": "none-has-it"}})],
-    "config": [
-        python(
-            "waits",
-            "import os\nassert os.environ['WORD'] == 'late'",
-            env=[{"name": "WORD", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "word"}}}],
-        )
-    ],
 }
 DELETED = [
     python("sleeps", "import time\ntime.sleep(600)", retry={"disruptionLimit": 0}),
@@ -81,7 +74,9 @@ def runs(shared_stacks: Cluster) -> Cluster:
     for on in ORCHESTRATORS:
         shared_stacks.create(run(f"broken-{on}", STEPS, on=on))
         shared_stacks.create(run(f"deleted-{on}", DELETED, on=on))
-        for what, steps in WAITING.items():
+        word = {"name": "WORD", "valueFrom": {"configMapKeyRef": {"name": f"late-{on}", "key": "word"}}}
+        config = python("waits", "import os\nassert os.environ['WORD'] == 'late'", env=[word])
+        for what, steps in {**WAITING, "config": [config]}.items():
             shared_stacks.create(run(f"{what}-{on}", steps, on=on))
     return shared_stacks
 
@@ -252,11 +247,10 @@ def test_a_step_whose_config_map_is_missing_says_so_and_starts_once_it_is_there(
         return bool(states(body)) and step(body, "waits").get("reason") == "CreateContainerConfigError"
 
     name = f"config-{orchestrator}"
-    if orchestrator == ORCHESTRATORS[0]:  # the ConfigMap is there for the second one's sake too
-        for on in ORCHESTRATORS:
-            found = runs.wait("PipelineRun", f"config-{on}", is_waiting, 180, "CreateContainerConfigError")
-            assert 'configmap "late" not found' in step(found, "waits")["message"]
-        runs.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {"word": "late"}})
+    late = f"late-{orchestrator}"
+    found = runs.wait("PipelineRun", name, is_waiting, 180, "CreateContainerConfigError")
+    assert f'configmap "{late}" not found' in step(found, "waits")["message"]
+    runs.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": late}, "data": {"word": "late"}})
 
     finished = runs.finished(name)
 

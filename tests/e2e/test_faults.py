@@ -130,10 +130,20 @@ def test_the_operator_is_killed_again_and_again(cluster: Cluster, runs: Cluster)
 def test_the_api_server_is_restarted(cluster: Cluster, under_way: Cluster) -> None:
     (control_plane,) = nodes(cluster, control_plane=True)
 
+    system = cluster.within("kube-system")
+    api_server = f"kube-apiserver-{control_plane}"
+    before = restarts(system.get("Pod", api_server) or {})
+
     on_node(control_plane, "sh", "-c", KILL_API_SERVER)
 
     _wait_for_the_api_server(cluster)
+    system.wait("Pod", api_server, lambda body: restarts(body) > before, 120, "restarted")
     assert_nothing_came_of_it(under_way)
+
+
+def restarts(pod: Body) -> int:
+    """How often the first container of a pod was started again."""
+    return pod["status"]["containerStatuses"][0]["restartCount"]
 
 
 def _wait_for_the_api_server(cluster: Cluster) -> None:

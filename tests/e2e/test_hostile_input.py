@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import time
+from itertools import pairwise
 
 from cluster import Body, Cluster, condition, step
-from manifests import python, run, secret
+from faults import ready_operator
+from manifests import PYTHON_IMAGE, python, run, secret
 
 DEEP = 9000
 """The API server takes 10,000 levels."""
@@ -39,6 +42,34 @@ def test_a_secret_that_a_container_runtime_tells_is_not_told_on(namespace: Clust
     assert step(finished, "only")["reason"] == "StartError"
     assert "TOKEN" in step(finished, "only")["message"]
     assert "SECRET" not in json.dumps([finished["status"], namespace.events("PipelineRun", "tells")])
+
+
+def test_what_costs_too_much_to_evaluate_or_fill_in_ends_its_own_run_only(namespace: Cluster, cluster: Cluster) -> None:
+    operator = containers_of(cluster, ready_operator(cluster))
+    text = [{"name": "x", "value": "".join(random.Random(1).choices("ab", k=4000))}]  # noqa: S311 - no secret
+    names = ["params.x", *"abcdefghijkl"]
+    grows = "".join(f"[{'+'.join([one] * 4)}].exists({bound}," for one, bound in pairwise(names)) + "l != ''" + ")" * 12
+    zeros = f"[{','.join('0' * 90)}]"
+    goes_on = f"{zeros}.all(v, {zeros}.all(w, !params.x.matches('(a|b)*a(a|b){{14}}c')))"
+
+    namespace.create(run("grows", [python("only", "print('never')", when=grows)], parameters=text))
+    namespace.create(run("goes-on", [python("only", "print('never')", when=goes_on)], parameters=text))
+    many = {"name": "only", "image": PYTHON_IMAGE, "args": ["$(params.x)" * 2900] * 8}
+    namespace.create(run("large", [many], parameters=text))
+    namespace.create(run("ordinary", STEPS))
+
+    assert condition(namespace.finished("ordinary"), "Succeeded")["reason"] == "Completed"
+    for name in ("grows", "goes-on"):
+        told = step(namespace.finished(name), "only")
+        assert (told["state"], told["reason"]) == ("Failed", "WhenInvalid")
+        assert "make it simpler" in told["message"]
+    assert condition(namespace.finished("large"), "Succeeded")["reason"] == "InvalidSpec"
+    assert containers_of(cluster, ready_operator(cluster)) == operator
+
+
+def containers_of(cluster: Cluster, pod: str) -> Body:
+    """The statuses of a pod's containers, which also tell how often they were started."""
+    return (cluster.get("Pod", pod) or {})["status"]["containerStatuses"]
 
 
 def test_pods_that_a_limit_range_refuses_are_asked_for_at_intervals_only(namespace: Cluster) -> None:

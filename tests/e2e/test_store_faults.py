@@ -100,6 +100,8 @@ def test_a_store_that_is_down_for_a_minute_is_waited_for(runs: Cluster, server: 
         release_all(runs)
         assert_others_end_well(runs)
         time.sleep(DOWN_SECONDS)
+        met = [states(runs.get("PipelineRun", f"meets-it-{on}") or {})["writes"] for on in WORKLOADS]
+        assert set(met) == {"Running"}, "nothing has met the fault"
 
     for on in WORKLOADS:
         ended = runs.finished(f"meets-it-{on}", timeout=240)
@@ -146,7 +148,10 @@ def test_a_run_whose_secret_is_gone_goes_on_once_it_is_there_again(runs: Cluster
 
     assert_others_end_well(runs)
     for on in WORKLOADS:
-        runs.wait("PipelineRun", f"meets-it-{on}", cannot_keep_its_output, 60, "no Secret")
+        waiting = runs.wait("PipelineRun", f"meets-it-{on}", cannot_keep_its_output, 60, "no Secret")
+        told = condition(waiting, "Succeeded")
+        assert told["reason"] == "Pending"
+        assert told["message"].startswith("The outputs of step writes cannot be kept yet: CreateContainerConfigError")
     runs.apply(secret("faulty-credentials", **server.reader_credentials))
     for on in WORKLOADS:
         ended = runs.finished(f"meets-it-{on}", timeout=240)

@@ -35,6 +35,7 @@ def kinds() -> tuple[Kind, ...]:
                 Column("Flavor", ".status.flavor", "The component's flavor."),
                 ready,
                 ready_reason,
+                AGE,
                 Column("Endpoint", ".status.endpoint", "Address of what it stands for.", wide=True),
                 Column(
                     "Checked",
@@ -44,7 +45,6 @@ def kinds() -> tuple[Kind, ...]:
                     wide=True,
                 ),
                 ready_message,
-                AGE,
             ],
         ),
         Kind(
@@ -60,15 +60,15 @@ def kinds() -> tuple[Kind, ...]:
                 Column("Orchestrator", ".status.orchestrator", "The orchestrator's flavor."),
                 Column("Artifacts", ".status.artifactStore", "The artifact store's flavor."),
                 Column("Runs", ".status.activeRuns", "Runs that have not finished.", type="integer"),
+                ready_reason,
+                AGE,
                 Column(
                     "Default",
                     r".metadata.annotations.cairn\.dev/default-stack",
                     "Whether runs without a stackRef use it.",
                     wide=True,
                 ),
-                ready_reason,
                 ready_message,
-                AGE,
             ],
         ),
         Kind(
@@ -84,8 +84,8 @@ def kinds() -> tuple[Kind, ...]:
                 Column("Stack", ".status.stack.name", "The stack that it runs on."),
                 Column("Steps", ".status.stepsSummary", "Steps that succeeded, of all steps."),
                 Column("Seconds", ".status.durationSeconds", "Duration of a finished run.", type="integer"),
-                Column("Message", _condition("Succeeded", "message"), "The cause in a sentence.", wide=True),
                 AGE,
+                Column("Message", _condition("Succeeded", "message"), "The cause in a sentence.", wide=True),
             ],
         ),
     )

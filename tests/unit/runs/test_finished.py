@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
-from tests.unit.builders import RUN, run_spec, stack_body, step
+from tests.unit.builders import RUN, run_body, run_spec, stack_body, step
 from tests.unit.runs.run_world import RunWorld
 
 PRODUCTION = {"stackRef": {"name": "production"}}
@@ -85,6 +85,22 @@ async def test_a_run_that_ends_in_the_second_in_which_the_last_ones_were_counted
     await world.reconcile(key)
 
     assert len(world.kubernetes.all(PIPELINE_RUNS)) == 1
+
+
+@pytest.mark.parametrize("ends", ["by its time", "by the history"])
+async def test_a_run_is_spared_while_another_waits_to_take_over_from_it(world: RunWorld, ends: str):
+    keep(world, **({"successfulRunsHistoryLimit": 0} if ends == "by the history" else {}))
+    waiting = run_body(run_spec(step("only"), **PRODUCTION, rerunOf={"name": RUN.name, "from": "only"}), "wine-2")
+    key = world.apply(PIPELINE_RUNS, waiting)
+    await ended(world, **({"ttlSecondsAfterFinished": 0} if ends == "by its time" else {}))
+    await world.reconcile()
+    assert world.kubernetes.one(PIPELINE_RUNS, RUN.name)
+
+    await world.reconcile(key)
+    world.clock.advance(10)
+    await world.reconcile()
+
+    assert RUN.name not in [run["metadata"]["name"] for run in world.kubernetes.all(PIPELINE_RUNS)]
 
 
 async def test_runs_beyond_the_stack_s_history_are_deleted(world: RunWorld):

@@ -117,6 +117,19 @@ class TestStopping:
 
 
 class TestUnderWay:
+    def test_a_step_whose_outputs_cannot_be_kept_yet_is_waited_for(self):
+        step = step_status("load", "Running", attempts=1, reason="CreateContainerConfigError", message="no Secret")
+
+        assert outcome(step) == Outcome(
+            "Unknown",
+            "Pending",
+            "The outputs of step load cannot be kept yet: CreateContainerConfigError: no Secret",
+        )
+
+    @pytest.mark.parametrize("reason", ["PodDeleted", "DeadlineExceeded"])
+    def test_one_that_is_being_stopped_is_under_way(self, reason: str):
+        assert outcome(step_status("load", "Running", attempts=1, reason=reason)).reason == "Running"
+
     def test_running(self):
         running = of_states(load="Running", train="Pending")
 

@@ -32,6 +32,7 @@ def full() -> PodStory:
 
 
 AN_HOUR_LATER = "2026-01-01T01:02:00Z"
+THIRTY_SECONDS_LATER = "2026-01-01T00:02:30Z"
 
 
 class TestDisrupted:
@@ -247,6 +248,15 @@ class TestBeingDeleted:
         pod = plain().ends("train", 1).has_not_told_its_end().is_being_deleted(AN_HOUR_LATER)
 
         assert observe_one(pod, PLAIN).reason is None
+
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_a_step_that_ends_in_the_second_of_the_request_ended_with_it(self, code: int):
+        pod = plain().ends("train", code).is_being_deleted(THIRTY_SECONDS_LATER)
+
+        assert observe_one(pod, PLAIN).fault is Fault.DISRUPTION
+
+    def test_one_that_succeeds_in_the_second_in_which_its_pod_is_deleted_again_has_succeeded(self):
+        assert observe_one(plain().ends("train").was_deleted_again(LATER), PLAIN).phase is Phase.SUCCEEDED
 
     def test_outputs_are_waited_for_while_publish_has_its_grace_period(self):
         pod = full().ends("cairn-fetch").ends("train").runs("cairn-publish").is_being_deleted()

@@ -223,6 +223,23 @@ class TestPendingTimeout:
         assert pending_deadline(self.ONE, QUEUED, fetches) is None
         assert pending_deadline(self.ONE, QUEUED, has_fetched) == after(961)
 
+    def test_what_keeps_the_outputs_has_as_long_from_the_step_s_own_end(self):
+        attempt = seen(
+            "train",
+            Phase.RUNNING,
+            started=NOW,
+            reason="CreateContainerConfigError",
+            message='secret "s3" not found',
+            kept_up_since=NOW,
+        )
+
+        waits, failed = (advanced(RUNNING, attempt, one=self.ONE, seconds=seconds) for seconds in (60, 61))
+
+        assert (waits.state, failed.state, failed.reason) == ("Running", "Failed", "CreateContainerConfigError")
+        assert failed.message == (
+            'Its outputs could not be kept within its pendingTimeoutSeconds (60): secret "s3" not found'
+        )
+
     def test_before_it_the_step_waits(self):
         status = advanced(QUEUED, seen("train", Phase.WAITING, reason="Unschedulable"), one=self.ONE, seconds=60)
 

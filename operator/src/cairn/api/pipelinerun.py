@@ -109,12 +109,15 @@ class PipelineRunSpec(Model):
     timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None,
         description="How long the run may take, in seconds from its start. After that its steps are stopped and it has "
-        "failed with TimedOut.",
+        "failed with TimedOut. Time in which the run is suspended counts.",
     )
     max_parallel_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="How many steps may run at the same time. The orchestrator's own limit holds too."
     )
-    suspend: bool = Field(default=False, description="While true, no further step starts; what runs goes on.")
+    suspend: bool = Field(
+        default=False,
+        description="While true, no further step starts; what runs goes on, and so does the run's `timeoutSeconds`.",
+    )
     cancel: Cancel | None = Field(
         default=None,
         description="Ends the run. Graceful: running steps get the grace period of their pods, what they have published and "

@@ -25,7 +25,7 @@ class ArtifactStatus(Model):
     name: str = Field(description="Name of the output.", max_length=63)
     uri: str = Field(description="Where it is kept.", max_length=2048)
     digest: str = Field(
-        description="`sha256:` and the digest of the file, or of the sorted list of a directory's files.",
+        description="`sha256:` and the digest of the file, or of the manifest that lists a directory's files.",
         max_length=80,
     )
     size_bytes: int = Field(description="Size in bytes, of all files together.", ge=0)
@@ -77,7 +77,7 @@ class StepStatus(Model):
         max_length=LONGEST_ITEM_TOLD,
     )
     state: StepState = Field(
-        description="Pending (waits for others), Queued (its pod is made but has not started), Running, Retrying "
+        description="Pending (waits for others), Queued (an attempt is decided upon and has not started), Running, Retrying "
         "(waits for its next attempt), Succeeded, Failed, Skipped (its `when` is false, a step that it needs did not "
         "succeed, or the failure policy starts nothing more), Cached (the same step has succeeded before, and its outputs are "
         "used), or Cancelled (the run was cancelled or timed out, or its failure "
@@ -115,7 +115,9 @@ class StepStatus(Model):
         default=None, description="Digest of its image, where it may be cached.", max_length=135
     )
     cache_message: str | None = Field(
-        default=None, description="Why it was not looked for in the cache, or not kept there.", max_length=256
+        default=None,
+        description="Why a step that may be cached runs all the same, or is not kept in the cache.",
+        max_length=256,
     )
     log_tail: str | None = Field(default=None, description="Last lines of the log of a failed step.", max_length=1024)
     log_uri: str | None = Field(
@@ -169,7 +171,7 @@ class StepCounts(Model):
     """How many steps are in each state."""
 
     pending: int = Field(default=0, description="Waiting for others.", ge=0)
-    queued: int = Field(default=0, description="Made, not started.", ge=0)
+    queued: int = Field(default=0, description="An attempt is decided upon and has not started.", ge=0)
     running: int = Field(default=0, description="Running.", ge=0)
     retrying: int = Field(default=0, description="Waiting for another attempt.", ge=0)
     succeeded: int = Field(default=0, description="Succeeded.", ge=0)

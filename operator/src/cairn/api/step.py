@@ -166,7 +166,7 @@ class Retry(Model):
 
     limit: Annotated[int, Field(ge=0, le=10)] = Field(
         default=0,
-        description="How many more attempts are made when the step fails. Disruptions are not charged to it.",
+        description="How many more attempts are made when the step fails; none unless given. Disruptions are not charged to it.",
     )
     on: RetryOn = Field(
         default="Failure",
@@ -176,18 +176,18 @@ class Retry(Model):
         "being moved, such as an image that cannot be pulled.",
     )
     backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
-        default=5, description="Time from the first end to the next attempt, in seconds."
+        default=5, description="Time from the first end to the next attempt, in seconds; 5 unless given."
     )
     backoff_factor: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=2, description="By what that time is multiplied for each further attempt."
+        default=2, description="By what that time is multiplied for each further attempt; 2 unless given."
     )
     max_backoff_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        default=300, description="The longest such time, in seconds."
+        default=300, description="The longest such time, in seconds; 300 unless given."
     )
     disruption_limit: Annotated[int, Field(ge=0, le=100)] = Field(
         default=10,
         description="How many more attempts are made when the cluster takes the pod away: eviction, preemption, a lost node, "
-        "a drain, or a pod or Job that somebody deleted.",
+        "a drain, or a pod or Job that somebody deleted; 10 unless given.",
     )
 
 
@@ -215,7 +215,8 @@ class Step(Model):
     command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
         default=None,
         description="The program and its first arguments, in place of the image's entrypoint. `$(params.x)`, "
-        "`$(run.name)`, `$(run.uid)` and `$(steps.s.results.r)` are replaced; `$$(` is a literal `$(`.",
+        "`$(run.name)`, `$(run.uid)`, `$(steps.s.results.r)` and, in a step with forEach, `$(item.value)` and `$(item.index)` are "
+        "replaced; `$$(` is a literal `$(`.",
         json_schema_extra=LIST_ATOMIC,
     )
     args: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] | None = Field(
@@ -227,7 +228,8 @@ class Step(Model):
     script: str | None = Field(
         default=None,
         description="A program written inline, handed to the interpreter as its last argument. Nothing is replaced in "
-        "it: it reads parameters from `CAIRN_PARAM_<NAME>`, where <NAME> is in upper case with _ for -.",
+        "it: it reads parameters from `CAIRN_PARAM_<NAME>`, where <NAME> is in upper case with _ for -, and a result of "
+        "another step from a variable of `env`. Not together with `command` or `args`.",
         min_length=1,
         max_length=65536,
     )
@@ -243,7 +245,7 @@ class Step(Model):
     )
     depends_on: Annotated[tuple[LabelName, ...], Field(max_length=100)] | None = Field(
         default=None,
-        description="Steps that must succeed first, besides those that `inputs` name.",
+        description="Steps that must have succeeded first, or were skipped by their `when`, besides those that `inputs` name.",
         json_schema_extra=LIST_SET,
     )
     when: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
@@ -280,8 +282,9 @@ class Step(Model):
     )
     pending_timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
         default=600,
-        description="How long an attempt may wait for its start, in seconds: for a node, an image, a Secret, a quota. Fetching "
-        "inputs does not count. After that it has failed with what it waited for as the reason.",
+        description="How long an attempt may wait for its start, in seconds, 600 unless given: for a node, an image, a Secret, "
+        "a quota. Fetching inputs does not count. After that it has failed with what it waited for as the reason. So has one "
+        "that has ended and whose outputs cannot be kept for that long, since the pod's next container cannot start.",
     )
     resources: ResourceRequirements | None = Field(
         default=None, description="CPU, memory and devices of the step's container."
@@ -295,7 +298,7 @@ class Step(Model):
         "json_schema_extra": rules(
             Rule(
                 "!has(self.script) || (!has(self.command) && !has(self.args))",
-                "script cannot be combined with command or args: put the call into the script, or drop it",
+                "script cannot be combined with command or args: put the call into the script, and what it is to know into env",
                 field="script",
             ),
             Rule(

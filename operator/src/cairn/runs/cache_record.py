@@ -25,7 +25,7 @@ class CacheAnswer:
     key: str | None = None
     image_digest: str | None = None
     message: str | None = None
-    """Why it was not looked for, where it was not."""
+    """Why it runs, in a sentence."""
     record: CacheRecord | None = None
     """What can be used in its place."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from datetime import datetime
 from typing import Any
 
@@ -13,23 +12,28 @@ from cairn.components.base import ArtifactStore, StoreClient
 from cairn.runs.cache_record import CacheRecord, has_expired, has_outputs_of, parsed, record_of
 from cairn.step.manifest import SUFFIX
 
-logger = logging.getLogger(__name__)
-
 LARGEST_RECORD = 1024 * 1024
+NOTHING_KEPT = (
+    "It has not succeeded before with this image, command, environment, salt and these inputs, parameters and outputs."
+)
 
 
 async def usable_record(
     client: StoreClient, store: ArtifactStore[Any], place: str, step: Step, now: datetime
-) -> CacheRecord | None:
-    """Return what can be used in place of a step; None where there is nothing, or not all of it any more."""
+) -> CacheRecord | str:
+    """Return what can be used in place of a step, or a sentence that says why there is nothing."""
     content = await client.get(place, LARGEST_RECORD)
-    record = parsed(content) if content is not None else None
-    if record is None or has_expired(record, step, now) or not has_outputs_of(record, step):
-        return None
+    if content is None:
+        return NOTHING_KEPT
+    record = parsed(content)
+    if record is None or not has_outputs_of(record, step):
+        return "What is kept of it in the cache cannot be read."
+    if has_expired(record, step, now):
+        seconds = step.cache.expires_after_seconds if step.cache is not None else None
+        return f"What it wrote in run {record.from_.run} is older than its cache's expiresAfterSeconds ({seconds})."
     for artifact in record.artifacts:
         if not await _is_there(client, store, artifact, record.entity_tags.get(artifact.name)):
-            logger.info("Artifact %s of the cache has been deleted or changed; step %s runs", artifact.uri, step.name)
-            return None
+            return f"Its artifact {artifact.name} of run {record.from_.run} has been deleted or changed."
     return record
 
 

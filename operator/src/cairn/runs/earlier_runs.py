@@ -31,8 +31,24 @@ class EarlierRuns:
         earlier = self._cluster.runs.get((body["metadata"]["namespace"], name))
         if earlier is None:
             return f"It takes over from run {name}, which is not there; create that one, or delete this one."
-        ended = (earlier.get("status") or {}).get("completionTime") is not None
-        return None if ended else f"It takes over from run {name}, which has not ended; wait for it, or cancel it."
+        if (earlier.get("status") or {}).get("completionTime") is not None:
+            return None
+        if self._waits_for(earlier, body["metadata"]["name"]):
+            return f"It takes over from run {name}, which waits to take over from this one; delete one of them."
+        return f"It takes over from run {name}, which has not ended; wait for it, or cancel it."
+
+    def _waits_for(self, run: JsonObject | None, name: str) -> bool:
+        """Return whether a run cannot start before the one of that name has ended."""
+        seen: set[str] = set()
+        while run is not None and (run.get("status") or {}).get("startTime") is None:
+            earlier = (run["spec"].get("rerunOf") or {}).get("name")
+            if earlier is None or earlier in seen:
+                return False
+            if earlier == name:
+                return True
+            seen.add(earlier)
+            run = self._cluster.runs.get((run["metadata"]["namespace"], earlier))
+        return False
 
     async def taken_over(
         self, body: JsonObject, spec: PipelineRunSpec, maker: InstanceMaker

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from cairn.api.base import JsonObject
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
@@ -12,6 +14,9 @@ from cairn.runs.attempts import owned_by, run_index
 from cairn.runs.needed import store_of
 from cairn.runs.observation import is_being_deleted
 from cairn.runs.retention import Retention, beyond_history, jobs_expire, run_expires
+
+SPARED = timedelta(seconds=10)
+"""How long a run is spared that expires while another one waits to take steps over from it."""
 
 
 class FinishedRuns:
@@ -30,12 +35,12 @@ class FinishedRuns:
         stack = self._cluster.stacks.get((namespace, stack_name)) if stack_name is not None else None
         retention, now = Retention.of(stack), self._clock.now()
         expires = run_expires(run)
-        if expires is not None and now >= expires:
+        if expires is not None and now >= expires and not self._is_waited_for(run):
             await self._cluster.kubernetes.delete(PIPELINE_RUNS, namespace, name, uid=run["metadata"]["uid"])
             return None
-        if stack_name is not None:
-            await self._keep_history(run, stack_name, retention)
-        due = [] if expires is None else [expires]
+        due = [] if expires is None else [expires if now < expires else now + SPARED]
+        if stack_name is not None and await self._spares_some(run, stack_name, retention):
+            due.append(now + SPARED)
         workloads = [resource for resource in (JOBS, PODS) if self._has(resource, run)]
         jobs_due = jobs_expire(run, retention)
         if workloads and now < jobs_due:
@@ -46,19 +51,38 @@ class FinishedRuns:
                 await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
         return self._clock.seconds_until(min(due)) if due else None
 
-    async def _keep_history(self, run: JsonObject, stack: str, retention: Retention) -> None:
-        """Delete the runs that are too many, unless they were counted since this one has ended: there may be thousands."""
+    async def _spares_some(self, run: JsonObject, stack: str, retention: Retention) -> bool:
+        """Delete the runs that are too many, unless they were counted since this one has ended: there may be thousands.
+
+        Return whether some are spared for now.
+        """
         if retention.successful_runs is None and retention.failed_runs is None:
-            return
+            return False
         namespace, pipeline = run["metadata"]["namespace"], run["spec"]["pipeline"]
         last = self._counted.get((namespace, stack, pipeline))
         if last is not None and last[0] == retention and run["status"]["completionTime"] < last[1]:
-            return
+            return False
         runs = self._cluster.runs.indexed(namespace, stack)
-        for old in beyond_history(runs, pipeline, retention):
+        beyond = beyond_history(runs, pipeline, retention)
+        spared = {key_of(old) for old in beyond if self._is_waited_for(old)}
+        for old in beyond:
+            if key_of(old) in spared:
+                continue
             await self._cluster.kubernetes.delete(PIPELINE_RUNS, *key_of(old), uid=old["metadata"]["uid"])
-        ends = [(item.get("status") or {}).get("completionTime") or "" for item in runs]
-        self._counted[namespace, stack, pipeline] = (retention, max(ends))
+        if not spared:
+            ends = [(item.get("status") or {}).get("completionTime") or "" for item in runs]
+            self._counted[namespace, stack, pipeline] = (retention, max(ends))
+        return bool(spared)
+
+    def _is_waited_for(self, run: JsonObject) -> bool:
+        """Return whether another run, which has not started yet, takes steps over from this one."""
+        namespace, name = key_of(run)
+        return any(
+            (other["spec"].get("rerunOf") or {}).get("name") == name
+            and other["metadata"]["namespace"] == namespace
+            and (other.get("status") or {}).get("startTime") is None
+            for other in self._cluster.runs
+        )
 
     def _has(self, resource: Resource, run: JsonObject) -> bool:
         """Return whether there are Jobs, or pods without one, of the run."""

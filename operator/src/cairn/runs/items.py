@@ -115,7 +115,7 @@ def parse_items(source: str, text: str) -> Items | str:
     try:
         items = tuple(item if isinstance(item, str) else as_json(item) for item in cast(list[Any], found))
     except NOT_JSON:
-        return f"{source} holds an item that is nested too deeply; {remedy}."
+        return f"{source} holds a number that is not finite, or an item that is nested too deeply; {remedy}."
     if not all(map(is_unicode, items)):
         return f"{source} holds an item that is not valid Unicode; {remedy}."
     longest = max(map(len, items), default=0)

@@ -79,6 +79,8 @@ class AttemptObservation:
     """How long that took."""
     on_node: bool = False
     """Whether a kubelet has its pod."""
+    kept_up_since: str | None = None
+    """Since when what keeps its outputs cannot start."""
     being_stopped: bool = False
     """Whether the kubelet was told to stop its pod, or the pod is being deleted."""
     awaited_until: datetime | None = None

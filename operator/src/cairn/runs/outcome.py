@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.states import ACTIVE, ENDED, SUCCEEDED
-from cairn.runs.stopping import CANCELLED, WAS_CANCELLED, Halt, is_suspended, run_state, taken_too_long
+from cairn.runs.observation import POD_DELETED
+from cairn.runs.states import ACTIVE, ENDED, SUCCEEDED, TAKEN_OVER
+from cairn.runs.stopping import CANCELLED, STOP_REASONS, WAS_CANCELLED, Halt, is_suspended, run_state, taken_too_long
 
 PENDING = "Pending"
 """Reason of a run of which nothing runs, for want of something that a step waits for."""
@@ -53,17 +54,17 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
         return Outcome("Unknown", "Running", message)
     troubled = _troubled(steps)
     if troubled is not None:
-        runs = any(step.state == "Running" for step in active)
-        return Outcome("Unknown", "Running" if runs or troubled.state == "Retrying" else PENDING, _trouble(troubled))
+        goes_on = troubled.state == "Retrying" or any(_runs(step) for step in active)
+        return Outcome("Unknown", "Running" if goes_on else PENDING, _trouble(troubled))
     return Outcome("Unknown", "Running", _progress(active))
 
 
 def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
     match run_state(spec, steps):
         case "TimedOut":
-            return Outcome("False", "TimedOut", f"{taken_too_long(spec)} {_unfinished(steps)}"[:4096])
+            return Outcome("False", "TimedOut", f"{taken_too_long(spec)} {_unfinished(spec, steps)}"[:4096])
         case "Cancelled":
-            return Outcome("False", CANCELLED, f"{WAS_CANCELLED} {_unfinished(steps)}"[:4096])
+            return Outcome("False", CANCELLED, f"{WAS_CANCELLED} {_unfinished(spec, steps)}"[:4096])
         case "Failed":
             return Outcome("False", "StepFailed", _failures(steps)[:4096])
         case "Succeeded":
@@ -71,27 +72,41 @@ def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
 
 
 def _failures(steps: Sequence[StepStatus]) -> str:
-    first, *others = (step for step in steps if step.state == "Failed")
+    failed = (step for step in steps if step.state == "Failed")
+    first, *others = sorted(failed, key=lambda step: step.completion_time or "")
     also = f" {_other_steps(len(others))} failed too." if others else ""
     return f"Step {first.name} failed: {first.reason}: {first.message}{also}"
 
 
 def _completed(steps: Sequence[StepStatus]) -> str:
     skipped = sum(step.state == "Skipped" for step in steps)
+    not_run = [
+        f"{count} {'was' if count == 1 else 'were'} {what}"
+        for count, what in (
+            (skipped, "skipped"),
+            (sum(step.state == "Cached" for step in steps), "cached"),
+            (sum(step.reason == TAKEN_OVER for step in steps), "taken over"),
+        )
+        if count
+    ]
     if skipped:
-        was = "was" if skipped == 1 else "were"
-        return f"{len(steps) - skipped} of {len(steps)} steps succeeded, {skipped} {was} skipped."
-    return "The step succeeded." if len(steps) == 1 else f"All {len(steps)} steps succeeded."
+        told = f"{len(steps) - skipped} of {len(steps)} steps succeeded"
+    else:
+        told = "The step succeeded" if len(steps) == 1 else f"All {len(steps)} steps succeeded"
+    return f"{', '.join((told, *not_run))}."
 
 
-def _unfinished(steps: Sequence[StepStatus]) -> str:
-    return f"{sum(step.state in SUCCEEDED for step in steps)} of {len(steps)} steps had succeeded."
+def _unfinished(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> str:
+    """Return how far the steps came of which it was the end; those of `finally` come after that."""
+    last = {step.name for step in spec.finally_ or ()}
+    main = [step for step in steps if step.name not in last]
+    return f"{sum(step.state in SUCCEEDED for step in main)} of {len(main)} steps had succeeded."
 
 
 def _until_the_end(steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
     """Return what a run that starts nothing but `finally` any more waits for."""
     troubled = _troubled(steps)
-    if troubled is not None and not any(step.state == "Running" for step in active):
+    if troubled is not None and not any(_runs(step) for step in active):
         return _trouble(troubled)
     if not active and any(step.state not in ENDED for step in steps):
         return held or "The steps of finally are about to start."
@@ -104,13 +119,25 @@ def _still(active: Sequence[StepStatus]) -> str:
 
 def _troubled(steps: Sequence[StepStatus]) -> StepStatus | None:
     """Return the first step that waits for something that is told, or None."""
-    return next((step for step in steps if step.state in {"Queued", "Retrying"} and step.reason), None)
+    return next((step for step in steps if _waits(step)), None)
+
+
+def _waits(step: StepStatus) -> bool:
+    """Return whether a step waits for something that is told: also for what keeps its outputs, when it has ended itself."""
+    if step.state == "Running":
+        return step.reason is not None and step.reason not in STOP_REASONS | {POD_DELETED}
+    return step.state in {"Queued", "Retrying"} and step.reason is not None
+
+
+def _runs(step: StepStatus) -> bool:
+    return step.state == "Running" and not _waits(step)
 
 
 def _trouble(step: StepStatus) -> str:
     if step.state == "Retrying":
         return f"Step {step.name} is tried again at {step.next_attempt_time}: {step.reason}: {step.message}"[:4096]
-    return f"Step {step.name} waits: {step.reason}: {step.message}"[:4096]
+    what = "The outputs of step {} cannot be kept yet" if step.state == "Running" else "Step {} waits"
+    return f"{what.format(step.name)}: {step.reason}: {step.message}"[:4096]
 
 
 def _other_steps(count: int) -> str:

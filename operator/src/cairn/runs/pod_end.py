@@ -61,8 +61,9 @@ def earliest(*moments: str | None) -> str | None:
 def ended_with_pod(pod: JsonObject, ended_at: str | None, exit_code: int, earlier: EarlierSight) -> bool:
     """Return whether a container ended because its pod was taken away, not by itself.
 
-    Times are to the second: in that of the request, a failure counts as its doing, a success as the container's own. Where
-    nobody has seen the request, only its repetition, the exit code decides of a container that ended before that.
+    Times are to the second: an end in that of the request counts as its doing, since it is worse to take what was cut short
+    for a success than to run a step again. Where nobody has seen the request, only its repetition, or that of a pod that had
+    ended, the exit code decides of a container that ended before that.
     """
     if was_taken_away(pod):
         return True
@@ -71,7 +72,7 @@ def ended_with_pod(pod: JsonObject, ended_at: str | None, exit_code: int, earlie
     if requested_at is None:
         return False
     if ended_at is None or parse(ended_at) == parse(requested_at):
-        return exit_code != 0
+        return first is not None or exit_code != 0
     if parse(ended_at) > parse(requested_at):
         return True
     return first is None and (earlier.was_being_deleted or exit_code in KILLED_CODES)

@@ -229,7 +229,8 @@ def _publishing(view: _View, own: JsonObject) -> AttemptObservation:
         if view.over or view.lost:
             return _pod_ended(view)
         reason, message = stuck(view.publish) or (None, None)
-        return view.seen(Phase.RUNNING, started=started, reason=reason, message=message)
+        kept_up_since = own.get("finishedAt") if reason is not None else None
+        return view.seen(Phase.RUNNING, started=started, reason=reason, message=message, kept_up_since=kept_up_since)
     if published["exitCode"] != 0:
         return _transfer_failed(view, view.publish, published)
     report = report_of(published, view.logs.get(name_of(view.publish)))

@@ -225,7 +225,8 @@ class RunReconciler:
         if not planned.outcome.finished:
             return None
         seconds = self._keeper.end_has_waited(body)
-        return seconds if seconds is not None and seconds < END_WAITS_SECONDS else None
+        longest = 0.0 if body["spec"].get("cancel") == "Immediate" else END_WAITS_SECONDS
+        return seconds if seconds is not None and seconds < longest else None
 
     async def _plan(
         self, body: JsonObject, maker: InstanceMaker, steps: RunSteps, observed: Observed, choice: Choice

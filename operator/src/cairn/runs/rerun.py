@@ -12,10 +12,9 @@ from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps, item_of
 from cairn.runs.items import NO_ITEMS, InstanceMaker
 from cairn.runs.problem import Problem
-from cairn.runs.states import SKIPPED_ON_PURPOSE, SUCCEEDED
+from cairn.runs.states import SKIPPED_ON_PURPOSE, SUCCEEDED, TAKEN_OVER
 
 FROM_FAILED = "Failed"
-TAKEN_OVER = "TakenOver"
 HOW_IT_RUNS = frozenset(
     {
         "retry",

@@ -77,6 +77,8 @@ def _problem_of_values(step: Step, values: Mapping[str, Any]) -> str | None:
             text = _text(value)
         except ValueError:
             return f"Result {name} of step {step.name} has a number that is not finite, which JSON cannot say; write it as a text."
+        if "\0" in text:
+            return f"Result {name} of step {step.name} has a null character, which no argument can; write it otherwise."
         if not is_unicode(text):
             return f"Result {name} of step {step.name} is not valid Unicode; write it otherwise, such as in hex."
     return None

@@ -14,6 +14,8 @@ WHEN_FALSE = "WhenFalse"
 DEPENDENCY_SKIPPED = "DependencySkipped"
 SKIPPED_ON_PURPOSE = frozenset({WHEN_FALSE, DEPENDENCY_SKIPPED})
 """Reasons of a step that was skipped though nothing went wrong: those that only come after it go on."""
+TAKEN_OVER = "TakenOver"
+"""Reason of a step that has succeeded in an earlier run."""
 
 
 def lets_pass(needed: StepStatus, *, used: bool) -> bool:

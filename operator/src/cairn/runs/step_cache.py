@@ -196,12 +196,12 @@ class StepCache:
                 return CacheAnswer(key, digest, "The cache could not be read: the artifact store has failed just now.")
             try:
                 client = await self._stores.client_of(store)
-                record = await usable_record(client, store, record_key, step, self._clock.now())
+                found = await usable_record(client, store, record_key, step, self._clock.now())
             except (StoreUnavailableError, *CAN_BE_TRIED_AGAIN) as error:
                 self._pauses.failed(store.key)
                 return CacheAnswer(key, digest, f"The cache could not be read: {error}")
         self._pauses.answered(store.key)
-        return CacheAnswer(key, digest, record=record)
+        return CacheAnswer(key, digest, found) if isinstance(found, str) else CacheAnswer(key, digest, record=found)
 
 
 def _is_about_to_start(steps: RunSteps, name: str, recorded: Mapping[str, StepStatus]) -> bool:

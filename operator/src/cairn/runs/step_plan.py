@@ -84,11 +84,17 @@ def has_succeeded(status: StepStatus, number: int) -> bool:
 
 
 def pending_deadline(step: Step, status: StepStatus, attempt: AttemptObservation | None = None) -> datetime | None:
-    """Return until when an attempt that is queued must have started; the time in which its inputs are fetched does not count."""
+    """Return until when an attempt that is queued must have started, or that has ended what keeps its outputs must have.
+
+    The time in which its inputs are fetched does not count.
+    """
+    timeout = timedelta(seconds=step.pending_timeout_seconds) + RESOLUTION
+    if attempt is not None and attempt.kept_up_since is not None:
+        return parse(attempt.kept_up_since) + timeout
     if status.state != "Queued" or status.queued_time is None or (attempt is not None and attempt.fetching):
         return None
     fetched_for = attempt.fetched_for if attempt is not None else timedelta()
-    return parse(status.queued_time) + timedelta(seconds=step.pending_timeout_seconds) + fetched_for + RESOLUTION
+    return parse(status.queued_time) + timeout + fetched_for
 
 
 def running_deadline(step: Step, status: StepStatus) -> datetime | None:
@@ -134,7 +140,8 @@ def _being_stopped(status: StepStatus, halt: Halt) -> StepStatus:
 
 
 def _pending_too_long(step: Step, status: StepStatus, situation: Situation) -> StepStatus:
-    waited = f"It could not start within its pendingTimeoutSeconds ({step.pending_timeout_seconds})"
+    what = "Its outputs could not be kept" if status.state == "Running" else "It could not start"
+    waited = f"{what} within its pendingTimeoutSeconds ({step.pending_timeout_seconds})"
     message = f"{waited}: {status.message}" if status.message else f"{waited}."
     failed = _changed(status, reason=status.reason or PENDING_TIMEOUT, message=message[:1024])
     return _ended(step, failed, Fault.SURROUNDINGS, situation)

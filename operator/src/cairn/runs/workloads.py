@@ -153,7 +153,7 @@ class Workloads:
             except AlreadyExistsError:
                 created = await self._cluster.kubernetes.get(resource, namespace, name)
                 if not owned_by(created, run_uid):
-                    return Refusal("NameTaken", f"There is a {what} that is not this run's; delete it.")
+                    return Refusal("NameTaken", _of_another(created, what))
         except InvalidError as error:
             return Refusal("InvalidSpec", f"The API server refuses {what}: {error.message}"[:1024], final=True)
         except CAN_BE_TRIED_AGAIN as error:
@@ -183,6 +183,12 @@ class Workloads:
 
 def _ended_by_itself(step: StepStatus) -> bool:
     return step.state == "Succeeded" or (step.state == "Failed" and step.start_time is not None)
+
+
+def _of_another(workload: JsonObject, what: str) -> str:
+    if is_being_deleted(workload):
+        return f"There is a {what} that is not this run's; it is being deleted, which is waited for."
+    return f"There is a {what} that is not this run's; delete it."
 
 
 def refusal_of(error: BaseException, what: str) -> Refusal:
