@@ -16,6 +16,8 @@ Item = TypeVar("Item")
 
 AT_A_TIME = 20
 TRIES = 5
+GONE_SECONDS = 1800.0
+"""How long it may take until all are gone: thousands of Jobs take the garbage collector minutes."""
 
 
 async def create_all(
@@ -39,9 +41,10 @@ async def delete_all(kubernetes: Kubernetes, resource: Resource, namespace: str)
     async def delete(body: JsonObject) -> None:
         await kubernetes.delete(resource, namespace, body["metadata"]["name"], uid=body["metadata"]["uid"])
 
-    while left := (await kubernetes.list(resource, namespace))[0]:
-        await for_all((body for body in left if not body["metadata"].get("deletionTimestamp")), delete)
-        await asyncio.sleep(0.5)
+    async with asyncio.timeout(GONE_SECONDS):
+        while left := (await kubernetes.list(resource, namespace))[0]:
+            await for_all((body for body in left if not body["metadata"].get("deletionTimestamp")), delete)
+            await asyncio.sleep(0.5)
 
 
 async def for_all(items: Iterable[Item], act: Callable[[Item], Awaitable[object]]) -> None:

@@ -19,6 +19,7 @@ from tests.bench.work import Work, one_step
 
 ENDED_MEANWHILE = 20
 """Active runs whose pod ends while no operator is there."""
+ALL_RUN_SECONDS = ALL_DONE_SECONDS = 600.0
 OPERATOR_PODS = "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
 
 
@@ -48,7 +49,8 @@ async def _start(bench: Bench, active: Work) -> None:
     kubernetes = bench.cluster.kubernetes
     async with following(kubernetes, CAIRN_NAMESPACE, {PIPELINE_RUNS: run_seen}):
         await create_all(kubernetes, PIPELINE_RUNS, CAIRN_NAMESPACE, active.manifests(PODS_STACK))
-        await all_run.wait()
+        async with asyncio.timeout(ALL_RUN_SECONDS):
+            await all_run.wait()
 
 
 async def _restart(bench: Bench, active: Work) -> Measurement:
@@ -84,7 +86,8 @@ async def _restart(bench: Bench, active: Work) -> Measurement:
         await create_all(kubernetes, PIPELINE_RUNS, CAIRN_NAMESPACE, late.manifests(PODS_STACK))
         await cluster.kubectl("rollout", "status", "deployment/cairn", "-n", "cairn-system", "--timeout=300s")
         seen["the new operator is ready"] = time.monotonic()
-        await all_done.wait()
+        async with asyncio.timeout(ALL_DONE_SECONDS):
+            await all_done.wait()
     seconds = time.monotonic() - began
     own = [event for event in audited(cluster.audit_log, offset) if pod_of(event) != old["name"]]
     writes = (event["requestReceivedTimestamp"] for event in own if event["verb"] in OPERATOR_WRITES)

@@ -32,7 +32,7 @@ def machine(results: Results) -> str:
     """Return what was measured on, and when."""
     dates = sorted({part.date for part in results.parts.values()})
     commits = sorted({part.commit for part in results.parts.values()})
-    measured = {"measured": " to ".join(dict.fromkeys((dates[0], dates[-1]))), "commit": ", ".join(commits)}
+    measured = {"measured": " to ".join(dict.fromkeys((*dates[:1], *dates[-1:]))), "commit": ", ".join(commits)}
     return table(("", ""), ([name, value] for name, value in {**results.machine, **measured}.items()))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import report
 from tests.bench.arms import Order
 from tests.bench.cost import by_verb, requests_of, updates
 from tests.bench.follow import Sightings
@@ -102,3 +103,13 @@ def test_results_are_kept_as_they_are(tmp_path: Path) -> None:
     results.save(tmp_path / "results.json")
 
     assert Results.load(tmp_path / "results.json") == results
+
+
+@pytest.mark.parametrize("arm", [PLAIN_JOBS, CAIRN_JOBS])
+def test_a_part_that_was_broken_off_before_both_sides_were_measured_is_left_out(tmp_path: Path, arm: str) -> None:
+    half = Measurement(part="chain", cluster=REAL, arm=arm, runs=1, steps=5, seconds=10, operator=OperatorCost())
+    parts = {"chain": Part(date="2026-01-01", commit="abc", measurements=[half])}
+
+    report.write(Results(parts=parts), tmp_path / "benchmarks")
+
+    assert "chain of 5" not in (tmp_path / "benchmarks.md").read_text()
