@@ -179,11 +179,17 @@ def test_no_step_is_tried_twice(broken: Body) -> None:
     assert attempts == {item["name"]: 0 if item["name"].startswith("dependent") else 1 for item in STEPS}
 
 
+def first_failure(body: Body) -> str:
+    """The step that failed first."""
+    failed = [item for item in body["status"]["steps"] if item["state"] == "Failed"]
+    return min(failed, key=lambda item: item["completionTime"])["name"]
+
+
 def test_the_run_ends_with_the_first_failure_in_its_message(broken: Body) -> None:
     succeeded = condition(broken, "Succeeded")
 
     assert (succeeded["status"], succeeded["reason"]) == ("False", "StepFailed")
-    assert succeeded["message"].startswith("Step exit-code failed: ExitCode: Step exit-code ended with exit code 3.")
+    assert succeeded["message"].startswith(f"Step {first_failure(broken)} failed: ")
     assert succeeded["message"].endswith(f"{len(BROKEN) - 1} other steps failed too.")
     assert condition(broken, "Finished")["status"] == "True"
     assert broken["status"]["stepsSummary"] == f"2/{len(STEPS)}"
@@ -197,7 +203,9 @@ def test_kubectl_shows_the_failure(broken: Body, runs: Cluster) -> None:
     row = runs.kubectl("get", "run", name, "-o", "wide", "--no-headers")
     description = runs.kubectl("describe", "run", name)
 
-    assert all(word in row for word in (name, "StepFailed", f"2/{len(STEPS)}", "Step exit-code failed: ExitCode"))
+    assert all(
+        word in row for word in (name, "StepFailed", f"2/{len(STEPS)}", f"Step {first_failure(broken)} failed: ")
+    )
     assert all(word in description for word in ("OutputMissing", "StartError", "Step dependent, which it needs"))
     events = description[description.index("Events:") :]
     assert "Warning" in events
@@ -209,7 +217,7 @@ def test_an_event_tells_of_the_failure_once(broken: Body, runs: Cluster) -> None
 
     told = [event for event in events if event["reason"] != "Pending"]  # as pods are slow to start on a small machine
     assert [(event["type"], event["reason"]) for event in told] == [("Warning", "StepFailed")]
-    assert "Step exit-code failed" in told[0]["note"]
+    assert f"Step {first_failure(broken)} failed" in told[0]["note"]
 
 
 def test_a_missing_image_is_told_in_the_registry_s_words(runs: Cluster, orchestrator: str) -> None:

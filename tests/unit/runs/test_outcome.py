@@ -5,7 +5,7 @@ import pytest
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.outcome import Outcome, outcome_of
 from cairn.runs.stopping import Halt
-from tests.unit.builders import LATER, run_spec, states, step, step_status
+from tests.unit.builders import LATER, NOW, run_spec, states, step, step_status
 
 CANCELLED = Halt("Cancelled", "The run was cancelled.")
 TIMED_OUT = Halt("RunTimedOut", "The run has taken longer than its timeoutSeconds (60).")
@@ -57,6 +57,22 @@ class TestEnd:
 
     def test_a_run_that_was_cancelled_after_a_failure_was_cancelled(self):
         assert outcome(FAILED, step_status("train", "Cancelled"), cancel="Graceful").reason == "Cancelled"
+
+    def test_the_step_that_failed_first_is_named(self):
+        late, soon = (
+            step_status(name, "Failed", attempts=1, reason="ExitCode", message="It is wrong.", completionTime=time)
+            for name, time in (("load", LATER), ("train", NOW))
+        )
+
+        assert outcome(late, soon).message.startswith("Step train failed: ExitCode: It is wrong.")
+
+    def test_steps_that_did_not_run_are_told_apart(self):
+        cached = step_status("load", "Cached", reason="Cached")
+        taken_over = step_status("train", "Succeeded", reason="TakenOver")
+
+        end = outcome(cached, taken_over, step_status("report", "Succeeded"))
+
+        assert end.message == "All 3 steps succeeded, 1 was cached, 1 was taken over."
 
     def test_a_run_that_was_cancelled_is_never_completed(self):
         assert outcome(step_status("load", "Succeeded"), cancel="Graceful").reason == "Cancelled"

@@ -48,9 +48,8 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
         return Outcome("Unknown", STOPPING, f"{halt.message} {_until_the_end(steps, active, held)}"[:4096])
     if held and not active:
         return Outcome("Unknown", STACK_NOT_READY, held[:4096])
-    failed = next((step for step in steps if step.state == "Failed"), None)
-    if failed is not None:
-        message = f"Step {failed.name} failed: {failed.reason}; independent steps go on."
+    if failed := _failed(steps):
+        message = f"Step {failed[0].name} failed: {failed[0].reason}; independent steps go on."
         return Outcome("Unknown", "Running", message)
     troubled = _troubled(steps)
     if troubled is not None:
@@ -72,10 +71,14 @@ def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
 
 
 def _failures(steps: Sequence[StepStatus]) -> str:
-    failed = (step for step in steps if step.state == "Failed")
-    first, *others = sorted(failed, key=lambda step: step.completion_time or "")
+    first, *others = _failed(steps)
     also = f" {_other_steps(len(others))} failed too." if others else ""
     return f"Step {first.name} failed: {first.reason}: {first.message}{also}"
+
+
+def _failed(steps: Sequence[StepStatus]) -> Sequence[StepStatus]:
+    """Return the steps that have failed, the first one first."""
+    return sorted((step for step in steps if step.state == "Failed"), key=lambda step: step.completion_time or "")
 
 
 def _completed(steps: Sequence[StepStatus]) -> str:
