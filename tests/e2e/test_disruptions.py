@@ -109,3 +109,20 @@ def test_a_step_that_is_preempted_is_made_again(runs: Cluster, workload: str, pr
     runs.release(preemptor, "waits")
 
     assert made_again(runs.finished(name)) == ("Succeeded", 2, "PreemptionByScheduler", 0)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_what_loses_its_labels_gets_them_again_and_its_step_goes_on(runs: Cluster, workload: str) -> None:
+    name = f"unlabelled-{workload}"
+    runs.create(run(name, [python("waits", HOLD)], on=workload))
+    running = runs.wait("PipelineRun", name, lambda body: states(body).get("waits") == "Running", 180, "waits runs")
+    of_step = step(running, "waits")
+    kind = "Pod" if workload == "pods" else "Job"
+    there = of_step["podName" if kind == "Pod" else "jobName"]
+
+    runs.kubectl("label", kind, there, "cairn.dev/run-", "cairn.dev/step-")
+
+    runs.wait(kind, there, lambda body: "cairn.dev/run" in body["metadata"]["labels"], 60, "labels")
+    runs.release(name, "waits")
+    ended = step(runs.finished(name), "waits")
+    assert (ended["state"], ended["attempts"]) == ("Succeeded", 1)
