@@ -170,7 +170,7 @@ class Cluster:
     def release(self, run: str, name: str, timeout: float = 120) -> None:
         """Let a step go on that waits for the file /tmp/go (`manifests.HOLD`)."""
         found = self.wait("PipelineRun", run, lambda body: states(body).get(name) == "Running", timeout)
-        let_go = ("exec", step(found, name)["podName"], "--container", name, "--", "touch", "/tmp/go")  # noqa: S108
+        let_go = ("exec", step(found, name)["podName"], "--container", name, "--", "touch", "/tmp/go")  # noqa: S108 - of the step's container
         try:
             self.kubectl(*let_go)
         except AssertionError as error:

@@ -66,7 +66,7 @@ async def test_the_next_one_is_evaluated_after_that(evaluator: ProcessEvaluator)
 
 async def test_one_that_is_given_up_by_who_asked_does_not_answer_the_next_one(evaluator: ProcessEvaluator):
     asked = asyncio.create_task(evaluator.evaluate(asks(loops(90), LONG_TEXT)))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # the process is busy with it by then, which it does not tell
     asked.cancel()
 
     assert await evaluator.evaluate(asks("params.x == 'full'")) == Answer(holds=True)

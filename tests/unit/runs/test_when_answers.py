@@ -8,6 +8,7 @@ from cairn.clients.store import Key
 from cairn.runs import when_answers
 from cairn.runs.cel import Answer, Question
 from cairn.runs.when_answers import WhenAnswers
+from tests.unit.virtual_time import settle
 
 RUN: Key = ("ml", "wine-1")
 COSTLY = Answer(problem="it takes too long", is_too_costly=True)
@@ -62,7 +63,7 @@ async def test_an_answer_that_takes_its_time_is_not_waited_for(answers: WhenAnsw
 
     assert not await answers.find_out(RUN, [asks("a")])
     oracle.may_answer.set()
-    await asyncio.sleep(0.01)
+    await settle()
 
     assert (woken, answers.known(RUN)) == ([RUN], {asks("a"): Answer(holds=True)})
 
@@ -101,6 +102,6 @@ async def test_a_run_that_is_forgotten_is_not_woken(answers: WhenAnswers, oracle
 
     answers.forget(RUN)
     oracle.may_answer.set()
-    await asyncio.sleep(0.01)
+    await settle()
 
     assert (woken, answers.known(RUN)) == ([], {})

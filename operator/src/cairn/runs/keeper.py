@@ -97,6 +97,11 @@ class _Keeping:
     end_waits_since: float | None = None
     """Since when nothing but logs is waited for."""
 
+    @property
+    def store_is_closed(self) -> bool:
+        """Whether only pods can use the store."""
+        return self.store is not None and not self.store.open_to_operator
+
 
 class Keeper:
     """Keeps what runs leave; `wake` has a run reconciled when something is kept that its end waits for, or has been refused."""
@@ -144,7 +149,7 @@ class Keeper:
 
     def _wanted(self, keeping: _Keeping) -> Iterator[Kept]:
         """Yield what is not kept yet."""
-        if keeping.store is not None and not keeping.store.open_to_operator:
+        if keeping.store_is_closed:
             return
         for attempt in unkept(keeping.steps.values()):
             pod = self._cluster.pods.get((keeping.run.namespace, attempt.pod_name))
@@ -167,8 +172,9 @@ class Keeper:
     def awaits_record(self, body: JsonObject) -> bool:
         """Return whether there is something to keep as soon as the status says that its step has succeeded."""
         keeping = self._of(body)
-        keeps = keeping.store is None or keeping.store.open_to_operator
-        return keeps and any(_may_be_used(step) for step in keeping.steps.values() if step.name not in keeping.recorded)
+        return not keeping.store_is_closed and any(
+            _may_be_used(step) for step in keeping.steps.values() if step.name not in keeping.recorded
+        )
 
     def end_has_waited(self, body: JsonObject) -> float | None:
         """Return for how many seconds the end of a run has waited by now; None where there is nothing to wait for."""
