@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster import Body, Cluster, condition
 
@@ -99,8 +100,47 @@ def too_many_requests(cluster: Cluster) -> Generator[None]:
     ]
     account = f"system:serviceaccount:{OPERATOR_ACCOUNT['namespace']}:{OPERATOR_ACCOUNT['name']}"
     with _there(cluster, objects):
-        _wait_for_refusal("too many requests", "get", "--raw", "/api/v1/namespaces/default", f"--as={account}")
+        cluster.wait("FlowSchema", name, lambda schema: condition(schema, "Dangling").get("status") == "False", 30)
+        with _kept_busy(cluster, name, account):
+            before = _flow(cluster, name)
+            yield
+            after = _flow(cluster, name)
+    assert after["dispatched"] == before["dispatched"], "requests of the operator were served"
+    assert after["rejected"] > before["rejected"], "the operator sent no request while none was served"
+
+
+@contextmanager
+def _kept_busy(cluster: Cluster, flow: str, account: str) -> Generator[None]:
+    """Send a request whose body does not end: a level without seats lets one request through while none is served."""
+    path = f"/apis/batch/v1/namespaces/{cluster.namespace}/jobs"
+    command = ["kubectl", "create", "--raw", path, "--filename=-", f"--as={account}"]
+    # One of the operator's own may be served when the first of them arrives, which is then refused.
+    requests = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(3)]
+    try:
+        deadline = time.monotonic() + 20
+        while _flow(cluster, flow)["executing"] < 1:
+            assert time.monotonic() < deadline, "the API server serves none of the requests that do not end"
+            time.sleep(0.2)
         yield
+    finally:
+        for request in requests:
+            request.kill()
+            request.wait()
+
+
+def _flow(cluster: Cluster, name: str) -> dict[str, float]:
+    """Count the requests of a FlowSchema that were dispatched, rejected, and are executing now."""
+    counted = {
+        "apiserver_flowcontrol_dispatched_requests_total": "dispatched",
+        "apiserver_flowcontrol_rejected_requests_total": "rejected",
+        "apiserver_flowcontrol_current_executing_requests": "executing",
+    }
+    found = dict.fromkeys(counted.values(), 0.0)
+    for family in text_string_to_metric_families(cluster.kubectl("get", "--raw", "/metrics")):
+        for sample in family.samples:
+            if sample.name in counted and sample.labels["flow_schema"] == name:
+                found[counted[sample.name]] += sample.value
+    return found
 
 
 @contextmanager
