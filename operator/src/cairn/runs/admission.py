@@ -7,8 +7,6 @@ cost none.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -20,6 +18,7 @@ from cairn.runs.flow_validation import place_of
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.instances import RunSteps
 from cairn.runs.pod import Attempt, PodContext, build_pod
+from cairn.runs.pod_shape import pod_shape
 from cairn.runs.references import TextsTooLargeError, Values
 
 REMEMBERED = 4096
@@ -52,7 +51,7 @@ class PodAdmission:
                 pod = build_pod(context, [Attempt(step, 1)])
             except TextsTooLargeError as error:
                 return f"{place}: {error}"
-            shape = _shape(context.run.namespace, pod)
+            shape = pod_shape(context.run.namespace, pod)
             if self._accepted.get(shape, 0.0) > self._clock.monotonic():
                 continue
             refusal = await self._refusal(context, pod)
@@ -64,17 +63,9 @@ class PodAdmission:
                 self._accepted.popitem(last=False)
         return None
 
-    async def objection_to(self, job: JsonObject) -> str | None:
-        """Return what the API server says now against the pod of a Job, or None; raises ApiError if it could not judge."""
-        try:
-            await self._dry_run(job["metadata"]["namespace"], job["spec"]["template"])
-        except (InvalidError, ForbiddenError) as error:
-            return error.message
-        return None
-
     async def _refusal(self, context: PodContext, pod: JsonObject) -> str | None:
         try:
-            await self._dry_run(context.run.namespace, pod)
+            await dry_run(self._kubernetes, context.run.namespace, pod)
         except InvalidError as error:
             return f"the API server refuses its pod: {error.message}"
         except ForbiddenError as error:
@@ -85,14 +76,16 @@ class PodAdmission:
             raise  # what is missing (a ServiceAccount, a PriorityClass, a permission) may yet come
         return None
 
-    async def _dry_run(self, namespace: str, template: JsonObject) -> None:
-        body = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**template["metadata"], "name": DRY_RUN_NAME},
-            "spec": template["spec"],
-        }
-        await self._kubernetes.create(PODS, namespace, body, dry_run=True)
+
+async def dry_run(kubernetes: Kubernetes, namespace: str, template: JsonObject) -> None:
+    """Have the API server judge a pod; raises ApiError with what it has against it."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": DRY_RUN_NAME},
+        "spec": template["spec"],
+    }
+    await kubernetes.create(PODS, namespace, body, dry_run=True)
 
 
 def _with_stand_ins(context: PodContext, steps: RunSteps) -> PodContext:
@@ -113,26 +106,3 @@ def _with_stand_ins(context: PodContext, steps: RunSteps) -> PodContext:
     }
     values = Values(context.values.parameters, context.values.run_name, context.values.run_uid, results)
     return replace(context, artifacts=artifacts, values=values)
-
-
-def _shape(namespace: str, pod: JsonObject) -> str:
-    """Return a digest of what the API server judges a pod by: all but its names, commands and values."""
-    spec = pod["spec"]
-
-    def without_texts(container: JsonObject) -> JsonObject:
-        kept = {key: value for key, value in container.items() if key not in {"name", "command", "args"}}
-        return {
-            **kept,
-            "env": [item["name"] if "value" in item else item for item in container.get("env", ())],
-        }
-
-    metadata = pod["metadata"]
-    own = {key: value for key, value in metadata["labels"].items() if not key.startswith("cairn.dev/")}
-    shape = {
-        **spec,
-        "initContainers": [without_texts(container) for container in spec.get("initContainers", ())],
-        "containers": [without_texts(container) for container in spec["containers"]],
-        "labels": own,
-        "annotations": sorted(metadata["annotations"]),
-    }
-    return hashlib.sha256(f"{namespace}\n{json.dumps(shape, sort_keys=True)}".encode()).hexdigest()

@@ -20,7 +20,6 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError, Resource
 from cairn.clients.store import Key, key_of
 from cairn.runs import naming
-from cairn.runs.admission import PodAdmission
 from cairn.runs.needed import remember, store_of
 from cairn.runs.observation import (
     POD_DELETED,
@@ -40,6 +39,7 @@ from cairn.runs.pod_end import (
     is_lost,
     removal_requested_at,
 )
+from cairn.runs.pod_objections import PodObjections
 from cairn.runs.pod_observation import observe_pod
 from cairn.runs.states import ACTIVE
 from cairn.runs.step_plan import is_over, pending_deadline
@@ -90,9 +90,9 @@ class _Findings:
 class AttemptReader:
     """Reads the attempts of runs; holds only what can be found out again."""
 
-    def __init__(self, cluster: Cluster, admission: PodAdmission, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, objections: PodObjections, clock: Clock) -> None:
         self._cluster = cluster
-        self._admission = admission
+        self._objections = objections
         self._clock = clock
         self._findings: dict[Key, _Findings] = {}
 
@@ -223,10 +223,7 @@ class AttemptReader:
         return newest
 
     async def _hindrance(self, job: JsonObject, findings: _Findings) -> str | None:
-        """Return what the API server has against the pod of a Job that has none for long.
-
-        The Job controller tells that in an Event only. What it met with, such as a quota, a dry run meets with as well.
-        """
+        """Return what the API server has against the pod of a Job that has none for long."""
         if has_ended(job):
             return None
         metadata, now = job["metadata"], self._clock.monotonic()
@@ -235,8 +232,7 @@ class AttemptReader:
             return podless.hindrance
         podless.asked = now
         try:
-            whole = await self._cluster.kubernetes.get(JOBS, metadata["namespace"], metadata["name"])
-            podless.hindrance = await self._admission.objection_to(whole)
+            podless.hindrance = await self._objections.objection_to(job)
         except NotFoundError:
             return None  # it has been deleted, which is about to be seen
         except CAN_BE_TRIED_AGAIN as error:

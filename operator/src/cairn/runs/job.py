@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cairn.api.base import API_VERSION, FINALIZER, JsonObject
 from cairn.runs import naming
 from cairn.runs.pod import Attempt, PodContext, build_pod
+from cairn.runs.pod_shape import pod_shape
 
 
 def build_job(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
@@ -16,6 +17,7 @@ def build_job(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
     annotations = {
         naming.ATTEMPTS_ANNOTATION: naming.attempts_text(pairs),
         naming.RUN_NAME_ANNOTATION: context.run.name,
+        naming.POD_SHAPE_ANNOTATION: pod_shape(context.run.namespace, template),
     }
     return {
         "apiVersion": "batch/v1",

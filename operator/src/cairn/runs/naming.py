@@ -20,6 +20,8 @@ ATTEMPTS_ANNOTATION = f"{GROUP}/attempts"
 """Which steps, and which attempt of each, a Job runs, in their order: `load=1,train=2`."""
 RUN_NAME_ANNOTATION = f"{GROUP}/run-name"
 """The run's whole name: a label's value holds 63 characters of it only."""
+POD_SHAPE_ANNOTATION = f"{GROUP}/pod-shape"
+"""A digest of what the API server judges a Job's pod by, so that it is asked once for all that are alike."""
 
 
 @dataclass(frozen=True)

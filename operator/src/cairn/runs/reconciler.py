@@ -35,6 +35,7 @@ from cairn.runs.pauses import Pauses
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import TransferImage
 from cairn.runs.pod_context import identity, pod_context_of, scheduler_of
+from cairn.runs.pod_objections import PodObjections
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.rerun import is_itself
@@ -71,7 +72,7 @@ class RunReconciler:
         self._transfer = transfer
         self._clock = clock or Clock()
         self._admission = PodAdmission(cluster.kubernetes, self._clock)
-        self._attempts = AttemptReader(cluster, self._admission, self._clock)
+        self._attempts = AttemptReader(cluster, PodObjections(cluster.kubernetes, self._clock), self._clock)
         self._workloads = Workloads(cluster)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
