@@ -109,6 +109,10 @@ class GoneError(ApiError):
     """410: the resource version is too old to watch from."""
 
 
+CAN_BE_TRIED_AGAIN = (ApiError, aiohttp.ClientError, TimeoutError)
+"""What a request may end with that is not answered as hoped."""
+
+
 class Kubernetes:
     """One connection pool to the API server."""
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-import aiohttp
-
 from cairn.api.base import JsonObject
 from cairn.api.labels import shortened
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import JOBS, PODS, ApiError, InvalidError, NotFoundError, Resource
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, JOBS, PODS, InvalidError, NotFoundError, Resource
 from cairn.clients.store import Key, key_of
 from cairn.runs import naming
 from cairn.runs.needed import remember, store_of
@@ -46,7 +44,6 @@ from cairn.runs.step_plan import is_over, pending_deadline
 
 logger = logging.getLogger(__name__)
 
-CAN_BE_TRIED_AGAIN = (ApiError, aiohttp.ClientError, TimeoutError)
 LOG_TAIL_BYTES = 16 * 1024
 LOG_TAIL_LINES = 40
 REPORT_AWAITED_SECONDS = 300.0

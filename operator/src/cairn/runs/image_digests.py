@@ -10,9 +10,8 @@ from contextlib import suppress
 
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import SECRETS, NotFoundError
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, SECRETS, NotFoundError
 from cairn.clients.registry import ImageReference, Registries, RegistryError, credentials_for
-from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
 
 DIGEST_KEPT_SECONDS = 30.0
 """How long the answer of a registry holds: a run may have a thousand steps of one image."""

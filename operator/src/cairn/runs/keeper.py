@@ -18,13 +18,12 @@ from cairn.api.pipelinerun_status import StepStatus
 from cairn.clients import metrics
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import InvalidError, NotFoundError
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, InvalidError, NotFoundError
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
 from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
-from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
 from cairn.runs.cached_outputs import content_of_record
 from cairn.runs.logs import LogOf, has_whole_log, unkept
 from cairn.runs.outcome import STACK_NOT_READY

@@ -14,12 +14,13 @@ from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.open_stores import OpenStores
 from cairn.runs.admission import PodAdmission
-from cairn.runs.attempts import CAN_BE_TRIED_AGAIN, AttemptReader
+from cairn.runs.attempts import AttemptReader
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.earlier_runs import EarlierRuns
 from cairn.runs.finished import FinishedRuns

@@ -12,13 +12,13 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.clients.clock import Clock
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import RegistryError
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreUnavailableError
 from cairn.components.open_stores import OpenStores
 from cairn.runs import naming
-from cairn.runs.attempts import CAN_BE_TRIED_AGAIN
 from cairn.runs.cache_key import cache_key, not_cacheable
 from cairn.runs.cache_record import CacheAnswer
 from cairn.runs.cached_outputs import usable_record

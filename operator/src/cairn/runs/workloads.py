@@ -17,6 +17,7 @@ from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import (
+    CAN_BE_TRIED_AGAIN,
     JOBS,
     PODS,
     AlreadyExistsError,
@@ -30,7 +31,6 @@ from cairn.clients.store import Key, key_of
 from cairn.runs import naming
 from cairn.runs.allowance import RESULTS_TOO_LARGE
 from cairn.runs.attempts import (
-    CAN_BE_TRIED_AGAIN,
     is_settled,
     newest_by_job,
     owned_by,
