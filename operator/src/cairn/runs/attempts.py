@@ -51,16 +51,7 @@ REPORT_AWAITED_SECONDS = 300.0
 LOG_TAIL_AWAITED_SECONDS = 30.0
 """How long that of a step is asked for: it only tells more about a failure."""
 POD_EXPECTED_SECONDS = 5.0
-"""How soon a Job has a pod, where nothing hinders it; and how often to ask what does."""
-
-
-@dataclass
-class _Podless:
-    """A Job that has no pod yet."""
-
-    asked: float
-    """When it was first seen, or last asked for the hindrance, on the monotonic clock."""
-    hindrance: str | None = None
+"""How soon a Job has a pod, where nothing hinders it."""
 
 
 @dataclass
@@ -73,15 +64,15 @@ class _Findings:
     """When such a log could not be read first, on the monotonic clock."""
     sights: dict[str, EarlierSight] = field(default_factory=dict[str, EarlierSight])
     """What was seen of pods that are going, by UID."""
-    podless: dict[str, _Podless] = field(default_factory=dict[str, _Podless])
-    """By the Job's UID."""
+    podless_since: dict[str, float] = field(default_factory=dict[str, float])
+    """When a Job was first seen without a pod, by its UID, on the monotonic clock."""
 
     def keep_only(self, pods: Container[str | None], jobs: Container[str | None]) -> None:
         """Forget what was found out of others than these, by their UIDs."""
         self.logs = {uid: logs for uid, logs in self.logs.items() if uid in pods}
         self.unreadable_since = {of: since for of, since in self.unreadable_since.items() if of[0] in pods}
         self.sights = {uid: sight for uid, sight in self.sights.items() if uid in pods}
-        self.podless = {uid: podless for uid, podless in self.podless.items() if uid in jobs}
+        self.podless_since = {uid: since for uid, since in self.podless_since.items() if uid in jobs}
 
 
 class AttemptReader:
@@ -223,18 +214,12 @@ class AttemptReader:
         """Return what the API server has against the pod of a Job that has none for long."""
         if has_ended(job):
             return None
-        metadata, now = job["metadata"], self._clock.monotonic()
-        podless = findings.podless.setdefault(metadata["uid"], _Podless(asked=now))
-        if now - podless.asked < POD_EXPECTED_SECONDS:
-            return podless.hindrance
-        podless.asked = now
-        try:
-            podless.hindrance = await self._objections.objection_to(job)
-        except NotFoundError:
-            return None  # it has been deleted, which is about to be seen
-        except CAN_BE_TRIED_AGAIN as error:
-            logger.warning("What hinders the pod of Job %s could not be found out: %s", metadata["name"], error)
-        return podless.hindrance
+        now = self._clock.monotonic()
+        if now - findings.podless_since.setdefault(job["metadata"]["uid"], now) < POD_EXPECTED_SECONDS:
+            return None
+        with suppress(NotFoundError):  # it has been deleted, which is about to be seen
+            return await self._objections.objection_to(job)
+        return None
 
     async def _read_log(self, pod: JsonObject, container: str, findings: _Findings) -> bool:
         """Read the end of a container's log; return whether that is settled, also because the log is gone or not to be had."""

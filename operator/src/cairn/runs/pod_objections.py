@@ -7,16 +7,19 @@ Jobs may wait for a controller that is slow, so that one question is for all Job
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from cairn.api.base import JsonObject
 from cairn.clients.clock import Clock
-from cairn.clients.kubernetes import JOBS, ForbiddenError, InvalidError, Kubernetes
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, JOBS, ForbiddenError, InvalidError, Kubernetes, NotFoundError
 from cairn.clients.store import key_of
 from cairn.runs import naming
 from cairn.runs.admission import dry_run
+
+logger = logging.getLogger(__name__)
 
 HOLDS_SECONDS = 10.0
 """For how long an answer is good for others of that shape."""
@@ -42,13 +45,10 @@ class PodObjections:
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
 
     async def objection_to(self, job: JsonObject) -> str | None:
-        """Return what the API server says against the pod of a Job, or None.
-
-        Where it cannot judge, whoever asks for the same next gets what it said before.
+        """Return what the API server says against the pod of a Job, or None; where it cannot judge, what it said before.
 
         Raises:
             NotFoundError: the Job is gone.
-            ApiError: the API server could not judge.
         """
         metadata = job["metadata"]
         shape = (metadata.get("annotations") or {}).get(naming.POD_SHAPE_ANNOTATION, metadata["uid"])
@@ -58,14 +58,24 @@ class PodObjections:
             self._answers.popitem(last=False)
         async with answer.asking:
             if self._clock.monotonic() - answer.asked >= HOLDS_SECONDS:
-                whole = await self._kubernetes.get(JOBS, *key_of(job))
+                answer.objection = await self._ask(job, answer.objection)
                 answer.asked = self._clock.monotonic()
-                answer.objection = await self._ask(whole)
             return answer.objection
 
-    async def _ask(self, job: JsonObject) -> str | None:
+    async def _ask(self, job: JsonObject, before: str | None) -> str | None:
+        namespace, name = key_of(job)
         try:
-            await dry_run(self._kubernetes, job["metadata"]["namespace"], job["spec"]["template"])
+            whole = await self._kubernetes.get(JOBS, namespace, name)
+            return await self._objection_to_pod(namespace, whole["spec"]["template"])
+        except NotFoundError:
+            raise
+        except CAN_BE_TRIED_AGAIN as error:
+            logger.warning("What hinders the pod of Job %s could not be found out: %s", name, error)
+            return before
+
+    async def _objection_to_pod(self, namespace: str, template: JsonObject) -> str | None:
+        try:
+            await dry_run(self._kubernetes, namespace, template)
         except (InvalidError, ForbiddenError) as error:
             return error.message
         return None
