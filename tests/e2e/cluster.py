@@ -13,6 +13,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 
+from polling import poll
+
 Body = dict[str, Any]
 
 FINISHED_SECONDS = 180.0
@@ -126,11 +128,7 @@ class Cluster:
 
     def wait_gone(self, kind: str, name: str, timeout: float) -> None:
         """Wait until an object is gone."""
-        deadline = time.monotonic() + timeout
-        while self.get(kind, name) is not None:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{kind} {name} was still there after {timeout:.0f} s: {self.get(kind, name)}")
-            time.sleep(0.2)
+        poll(lambda: self.get(kind, name), lambda found: found is None, timeout, f"{kind} {name} was not gone")
 
     def wait_condition(
         self, kind: str, name: str, type_: str, *, status: str, timeout: float, reason: str = ""
@@ -159,13 +157,8 @@ class Cluster:
 
     def wait_log(self, pod: str, container: str, text: str, timeout: float = 60) -> None:
         """Wait until a container has written something."""
-        deadline = time.monotonic() + timeout
-        while text not in self.kubectl("logs", pod, "--container", container):
-            if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"container {container} of pod {pod} did not write {text!r} within {timeout:.0f} s"
-                )
-            time.sleep(0.2)
+        complaint = f"container {container} of pod {pod} did not write {text!r}"
+        poll(lambda: self.kubectl("logs", pod, "--container", container), lambda log: text in log, timeout, complaint)
 
     def release(self, run: str, name: str, timeout: float = 120) -> None:
         """Let a step go on that waits for the file /tmp/go (`manifests.HOLD`)."""

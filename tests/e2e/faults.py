@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster import Body, Cluster, condition
+from polling import poll
 
 OPERATOR = "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
 OPERATOR_ACCOUNT = {"name": "cairn", "namespace": "cairn-system"}
@@ -20,13 +20,12 @@ OPERATOR_ACCOUNT = {"name": "cairn", "namespace": "cairn-system"}
 
 def ready_operator(cluster: Cluster, gone: str = "") -> str:
     """Wait until a pod of the operator is ready, other than one that was deleted, and return its name."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        for pod in cluster.list("Pod", OPERATOR):
-            if pod["metadata"]["name"] != gone and condition(pod, "Ready").get("status") == "True":
-                return pod["metadata"]["name"]
-        time.sleep(0.2)
-    raise AssertionError("no pod of the operator was ready within 90 s")
+
+    def ready() -> list[str]:
+        pods = [pod for pod in cluster.list("Pod", OPERATOR) if condition(pod, "Ready").get("status") == "True"]
+        return [pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"] != gone]
+
+    return poll(ready, bool, 90, "no pod of the operator was ready")[0]
 
 
 def on_node(node: str, *command: str) -> str:
@@ -117,10 +116,8 @@ def _kept_busy(cluster: Cluster, flow: str, account: str) -> Generator[None]:
     # One of the operator's own may be served when the first of them arrives, which is then refused.
     requests = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(3)]
     try:
-        deadline = time.monotonic() + 20
-        while _flow(cluster, flow)["executing"] < 1:
-            assert time.monotonic() < deadline, "the API server serves none of the requests that do not end"
-            time.sleep(0.2)
+        complaint = "the API server served none of the requests that do not end"
+        poll(lambda: _flow(cluster, flow), lambda counted: counted["executing"] >= 1, 20, complaint)
         yield
     finally:
         for request in requests:
@@ -175,13 +172,11 @@ def internal_errors(cluster: Cluster) -> Generator[None]:
 
 def _wait_for_refusal(words: str, *command: str) -> None:
     """Wait until the API server refuses a request of kubectl in these words: a fault that is not there proves nothing."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done = subprocess.run(["kubectl", *command], capture_output=True, text=True, check=False)
-        if words in done.stderr.lower():
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"kubectl {' '.join(command)} was not refused within 60 s")
+
+    def said() -> str:
+        return subprocess.run(["kubectl", *command], capture_output=True, text=True, check=False).stderr
+
+    poll(said, lambda text: words in text.lower(), 60, f"kubectl {' '.join(command)} was not refused")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from cluster import Body, Cluster, condition, states
 from faults import assert_each_step_ran_once, internal_errors, nodes, on_node, ready_operator, too_many_requests
 from manifests import WORKLOADS, python, run
+from polling import poll
 
 pytestmark = [pytest.mark.alone, pytest.mark.full]
 
@@ -136,7 +137,7 @@ def test_the_api_server_is_restarted(cluster: Cluster, under_way: Cluster) -> No
 
     on_node(control_plane, "sh", "-c", KILL_API_SERVER)
 
-    _wait_for_the_api_server(cluster)
+    _wait_for_the_api_server()
     system.wait("Pod", api_server, lambda body: restarts(body) > before, 120, "restarted")
     assert_nothing_came_of_it(under_way)
 
@@ -146,11 +147,9 @@ def restarts(pod: Body) -> int:
     return pod["status"]["containerStatuses"][0]["restartCount"]
 
 
-def _wait_for_the_api_server(cluster: Cluster) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        answer = subprocess.run(["kubectl", "get", "--raw", "/readyz"], capture_output=True, text=True, check=False)
-        if answer.stdout == "ok":
-            return
-        time.sleep(1)
-    raise AssertionError("the API server was not ready again within 180 s")
+def _wait_for_the_api_server() -> None:
+    def answer() -> str:
+        asks = ["kubectl", "get", "--raw", "/readyz"]
+        return subprocess.run(asks, capture_output=True, text=True, check=False).stdout
+
+    poll(answer, lambda text: text == "ok", 180, "the API server was not ready again")

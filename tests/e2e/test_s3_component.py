@@ -7,12 +7,14 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import trustme
 
 from cluster import Body, Cluster, condition, states
 from manifests import component, python, run, s3, secret, stack
+from polling import poll
 from s3 import HTTP_PORT, S3Server
 
 WITHIN = 15.0
@@ -403,19 +405,14 @@ def events_of(namespace: Cluster, kind: str, name: str) -> list[tuple[str, str]]
 
 def events_ending_with(namespace: Cluster, kind: str, name: str, last: tuple[str, str]) -> list[tuple[str, str]]:
     """Wait until that is the last Event about an object, which follows its status, and return all."""
-    deadline = time.monotonic() + WITHIN
-    while (found := events_of(namespace, kind, name))[-1:] != [last] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert found[-1:] == [last]
-    return found
+    events = partial(events_of, namespace, kind, name)
+    return poll(events, lambda found: found[-1:] == [last], WITHIN, f"the last Event was not {last}")
 
 
 def has_events(namespace: Cluster, kind: str, name: str, wanted: list[tuple[str, str]]) -> None:
     """Wait until these are all Events about an object, which follow its status."""
-    deadline = time.monotonic() + WITHIN
-    while (found := events_of(namespace, kind, name)) != wanted and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert found == wanted
+    events = partial(events_of, namespace, kind, name)
+    poll(events, lambda found: found == wanted, WITHIN, f"the Events were not {wanted}")
 
 
 def versions(namespace: Cluster) -> Mapping[str, str]:
