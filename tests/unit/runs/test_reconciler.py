@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, ApiError, ConflictError
 from tests.unit.builders import NOW, inputs, outputs, run_body, run_spec, step
 from tests.unit.runs.run_world import CREATE_JOBS, PRODUCTION, RUN_KEY, WRITE_STATUS, RunWorld
@@ -231,6 +232,50 @@ class TestRecordedBeforeItIsDone:
 
         assert world.jobs() == ["wine-1-a-1"]
         assert world.pod("wine-1-a-1").containers == ["a", "b"]
+
+
+class TestAnAttemptThatHasNotBeenSeen:
+    async def go_on_unseeing(self, world: RunWorld, changed: PipelineRunSpec) -> None:
+        """Have another operator, whose watch does not tell of the Job yet, see what has become of the spec."""
+        world.run(changed)
+        world.restart()
+        world.cluster.jobs.remove(("ml", "wine-1-only-1"))
+        await world.reconcile_unseeing()
+
+    async def test_is_not_taken_back_for_a_suspension_when_its_job_is_there(self, world: RunWorld):
+        world.run(ONE_STEP)
+        await world.reconcile()
+
+        await self.go_on_unseeing(world, ONE_STEP_SUSPENDED)
+
+        assert world.step() == ("Queued", None)
+        assert world.status["steps"][0]["attempts"] == 1
+
+    async def test_is_stopped_with_its_job_when_the_run_is_cancelled(self, world: RunWorld):
+        world.run(ONE_STEP)
+        await world.reconcile()
+
+        await self.go_on_unseeing(world, ONE_STEP.model_copy(update={"cancel": "Graceful"}))
+
+        assert (world.step(), world.jobs()) == (("Queued", "Cancelled"), [])
+
+    async def test_is_taken_back_once_it_was_asked_for(self, world: RunWorld):
+        await world.die_before_jobs(ONE_STEP)
+        world.run(ONE_STEP_SUSPENDED)
+
+        await world.reconcile()
+
+        assert (world.step(), world.kubernetes.requests["list jobs"]) == (("Pending", None), 1)
+
+    async def test_is_not_taken_back_when_it_cannot_be_asked_for(self, world: RunWorld):
+        await world.die_before_jobs(ONE_STEP)
+        world.run(ONE_STEP_SUSPENDED)
+        world.kubernetes.objections["list jobs"] = lambda _: ApiError(503, "ServiceUnavailable", "overloaded")
+
+        with pytest.raises(ApiError):
+            await world.reconcile()
+
+        assert world.step() == ("Queued", None)
 
 
 class TestNothingRunsTwice:

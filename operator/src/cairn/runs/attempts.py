@@ -40,7 +40,7 @@ from cairn.runs.pod_end import (
 from cairn.runs.pod_objections import PodObjections
 from cairn.runs.pod_observation import observe_pod
 from cairn.runs.states import ACTIVE
-from cairn.runs.step_plan import is_over, pending_deadline
+from cairn.runs.step_plan import is_over
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,6 @@ class AttemptReader:
         """Return the attempts that are there, but those that are over and recorded as such."""
         recorded = {step.name: step for step in status.steps}
         await self._look_for_vanished(body, status)
-        if any(self._is_overdue(step, steps) for step in status.steps):
-            await self._look_for_unanswered(body)
         uid = body["metadata"]["uid"]
         pods = self._cluster.pods.indexed(*run_index(body))
         of_jobs = newest_by_job(pods)
@@ -111,6 +109,14 @@ class AttemptReader:
                 seen += await self._of_pod(body, None, pod, attempts, recorded)
         findings.keep_only({attempt.pod_uid for attempt in seen}, {attempt.job_uid for attempt in seen})
         return Observed(recorded, seen, start_time=status.start_time)
+
+    async def look_for_unanswered(self, body: JsonObject) -> None:
+        """Ask for all that was created for a run: the API server may have created what it gave no answer to."""
+        namespace, name = key_of(body)
+        for resource in (JOBS, PODS):
+            found, _ = await self._cluster.kubernetes.list(resource, namespace, selector=naming.selector_of_run(name))
+            for workload in found:
+                remember(self._cluster, resource, workload)
 
     async def _look_for_vanished(self, body: JsonObject, status: PipelineRunStatus) -> None:
         """Ask for what is recorded and the watch has not told of: an attempt must not be judged by a watch that lags."""
@@ -135,21 +141,6 @@ class AttemptReader:
             return workload
         logger.warning("%s %s has lost its labels, which it gets again", resource.kind, metadata["name"])
         return await self._cluster.kubernetes.merge(resource, *key_of(workload), {"metadata": {"labels": labels}})
-
-    def _is_overdue(self, status: StepStatus, steps: Mapping[str, Step]) -> bool:
-        """Return whether an attempt is about to be given up that nothing has been seen of."""
-        if status.name not in steps or status.job_name is not None or status.pod_name is not None:
-            return False
-        deadline = pending_deadline(steps[status.name], status)
-        return deadline is not None and self._clock.now() >= deadline
-
-    async def _look_for_unanswered(self, body: JsonObject) -> None:
-        """Ask for all that was created for a run: the API server may have created what it gave no answer to."""
-        namespace, name = key_of(body)
-        for resource in (JOBS, PODS):
-            found, _ = await self._cluster.kubernetes.list(resource, namespace, selector=naming.selector_of_run(name))
-            for workload in found:
-                remember(self._cluster, resource, workload)
 
     async def _ask_for_unseen(self, resource: Resource, body: JsonObject, name: str) -> None:
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]

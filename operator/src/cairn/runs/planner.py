@@ -90,6 +90,8 @@ class Plan:
     """Steps that could start, but for that the cache is to be asked for them first: until then no other one starts either."""
     questions: frozenset[Question] = frozenset()
     """What has to be answered before some steps can start."""
+    unseen: frozenset[str] = frozenset()
+    """Steps whose recorded attempt is given up because it is not to be seen: whether it was made has to be asked for first."""
 
 
 def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: datetime, held: str = "") -> Plan:
@@ -133,6 +135,7 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
         look_again=min((moment for moment in _due(steps, states, observed, halt) if moment > now), default=None),
         lookups=lookups,
         questions=frozenset(undecided.values()),
+        unseen=frozenset(_given_up_unseen(observed.recorded, states, attempts)),
     )
 
 
@@ -198,6 +201,17 @@ def _unmade(states: Mapping[str, StepStatus], attempts: Mapping[str, AttemptObse
         for name, state in states.items()
         if state.state == "Queued" and (name not in attempts or attempts[name].number < state.attempts)
     )
+
+
+def _given_up_unseen(
+    recorded: Mapping[str, StepStatus], states: Mapping[str, StepStatus], attempts: Mapping[str, AttemptObservation]
+) -> Iterator[str]:
+    """Yield the steps that do not go on with an attempt of which nothing has been seen yet."""
+    for name in _unmade(recorded, attempts):
+        before, now = recorded[name], states.get(name)
+        never_seen = before.job_name is None and before.pod_name is None
+        if never_seen and now is not None and (now.state not in ACTIVE or now.attempts != before.attempts):
+            yield name
 
 
 def _that_count(observed: Observed) -> Iterator[AttemptObservation]:

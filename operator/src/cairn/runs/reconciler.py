@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace as with_changes
 
 from pydantic import ValidationError
@@ -43,6 +43,7 @@ from cairn.runs.rerun import is_itself
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
+from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
 from cairn.runs.validation import problems_of
 from cairn.runs.when_answers import WhenAnswers
@@ -177,12 +178,9 @@ class RunReconciler:
         choice = _still_fitting(choice, spec, status)
         stack = choice.stack
         maker = self._maker(body, spec)
-        steps = maker.steps({step.name: step for step in status.steps})
-        observed = await self._attempts.observe(body, steps.by_name, status)
         hold = self._hold_of(key_of(body))
-        if hold is not None:
-            observed = with_changes(observed, refusals=hold.refusals)
-        steps, planned = await self._plan(body, maker, steps, observed, choice)
+        refusals = hold.refusals if hold is not None else {}
+        observed, steps, planned = await self._observe_and_plan(body, status, maker, refusals, choice)
         store = stack.artifact_store if stack is not None else None
         kept = self._keeper.keep(body, identity(body), planned.steps, observed.recorded, store)
         planned = with_changes(planned, steps=with_logs(planned.steps, kept))
@@ -209,9 +207,7 @@ class RunReconciler:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
-                observed = await self._attempts.observe(written, steps.by_name, newer)
-                observed = with_changes(observed, refusals=refusals)
-                steps, planned = await self._plan(body, maker, steps, observed, choice)
+                observed, steps, planned = await self._observe_and_plan(written, newer, maker, refusals, choice)
                 await self._record(written, newer, planned, stack)
         await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
@@ -229,6 +225,34 @@ class RunReconciler:
         seconds = self._keeper.end_has_waited(body)
         longest = 0.0 if body["spec"].get("cancel") == "Immediate" else END_WAITS_SECONDS
         return seconds if seconds is not None and seconds < longest else None
+
+    async def _observe_and_plan(
+        self,
+        body: JsonObject,
+        status: PipelineRunStatus,
+        maker: InstanceMaker,
+        refusals: Mapping[str, Refusal],
+        choice: Choice,
+    ) -> tuple[Observed, RunSteps, Plan]:
+        """Observe and plan, again where an attempt would be given up that only the watch has not told of yet."""
+        observed, steps, planned = await self._observe_and_plan_once(body, status, maker, refusals, choice)
+        if planned.unseen:
+            await self._attempts.look_for_unanswered(body)
+            return await self._observe_and_plan_once(body, status, maker, refusals, choice)
+        return observed, steps, planned
+
+    async def _observe_and_plan_once(
+        self,
+        body: JsonObject,
+        status: PipelineRunStatus,
+        maker: InstanceMaker,
+        refusals: Mapping[str, Refusal],
+        choice: Choice,
+    ) -> tuple[Observed, RunSteps, Plan]:
+        steps = maker.steps({step.name: step for step in status.steps})
+        observed = await self._attempts.observe(body, steps.by_name, status)
+        observed = with_changes(observed, refusals=refusals)
+        return observed, *await self._plan(body, maker, steps, observed, choice)
 
     async def _plan(
         self, body: JsonObject, maker: InstanceMaker, steps: RunSteps, observed: Observed, choice: Choice
