@@ -223,6 +223,29 @@ class TestPendingTimeout:
         assert pending_deadline(self.ONE, QUEUED, fetches) is None
         assert pending_deadline(self.ONE, QUEUED, has_fetched) == after(961)
 
+    def test_it_counts_from_the_making_of_the_pod(self):
+        late = seen("train", Phase.WAITING, pod_created=timestamp(after(500)))
+        of_an_earlier_step = seen("train", Phase.WAITING, pod_created=timestamp(after(-500)))
+
+        assert pending_deadline(self.ONE, QUEUED, late) == after(561)
+        assert pending_deadline(self.ONE, QUEUED, of_an_earlier_step) == after(61)
+
+    def test_a_job_whose_pod_is_only_not_made_yet_is_waited_for_and_that_is_told(self):
+        attempt = seen("train", Phase.WAITING, wants_pod=True)
+
+        before, status = (advanced(QUEUED, attempt, one=self.ONE, seconds=seconds) for seconds in (60, 1000))
+
+        assert before.reason is None
+        assert (status.state, status.reason) == ("Queued", "PodNotCreated")
+        assert "Job wine-1-train-1" in str(status.message)
+
+    def test_one_whose_pod_cannot_be_made_is_not(self):
+        attempt = seen("train", Phase.WAITING, wants_pod=True, reason="FailedCreate", message="exceeded quota")
+
+        status = advanced(QUEUED, attempt, one=self.ONE, seconds=61)
+
+        assert (status.state, status.reason) == ("Failed", "FailedCreate")
+
     def test_what_keeps_the_outputs_has_as_long_from_the_step_s_own_end(self):
         attempt = seen(
             "train",

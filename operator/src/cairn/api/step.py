@@ -283,8 +283,9 @@ class Step(Model):
     pending_timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
         default=600,
         description="How long an attempt may wait for its start, in seconds, 600 unless given: for a node, an image, a Secret, "
-        "a quota. Fetching inputs does not count. After that it has failed with what it waited for as the reason. So has one "
-        "that has ended and whose outputs cannot be kept for that long, since the pod's next container cannot start.",
+        "a quota. It counts from when its pod was made; fetching inputs does not count. After that it has failed with what it "
+        "waited for as the reason. So has one that has ended and whose outputs cannot be kept for that long, since the pod's "
+        "next container cannot start.",
     )
     resources: ResourceRequirements | None = Field(
         default=None, description="CPU, memory and devices of the step's container."

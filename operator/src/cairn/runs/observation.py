@@ -63,6 +63,8 @@ class AttemptObservation:
     job_uid: str | None = None
     pod_name: str | None = None
     pod_uid: str | None = None
+    pod_created: str | None = None
+    """When its pod was made."""
     reason: str | None = None
     message: str | None = None
     fault: Fault | None = None

@@ -120,6 +120,7 @@ class _View:
             job_uid=self.job["metadata"]["uid"] if self.job else None,
             pod_name=self.pod["metadata"]["name"],
             pod_uid=self.pod["metadata"]["uid"],
+            pod_created=self.pod["metadata"]["creationTimestamp"],
             on_node=bool(self.pod["spec"].get("nodeName")),
             being_stopped=self.being_deleted or self.is_told_to_stop,
             awaited_until=awaited_until(self.pod, self.earlier),

@@ -23,6 +23,8 @@ from cairn.runs.states import ACTIVE, ENDED
 from cairn.runs.stopping import DEADLINE_EXCEEDED, Halt
 
 PENDING_TIMEOUT = "PendingTimeout"
+POD_NOT_CREATED = "PodNotCreated"
+"""The Job controller has more to do than it gets done, or is away: that is no reason to give an attempt up."""
 
 _STATES: Mapping[Phase, StepState] = {
     Phase.WAITING: "Queued",
@@ -86,15 +88,18 @@ def has_succeeded(status: StepStatus, number: int) -> bool:
 def pending_deadline(step: Step, status: StepStatus, attempt: AttemptObservation | None = None) -> datetime | None:
     """Return until when an attempt that is queued must have started, or that has ended what keeps its outputs must have.
 
-    The time in which its inputs are fetched does not count.
+    What counts begins with its pod, once there is one; the time in which its inputs are fetched does not.
     """
     timeout = timedelta(seconds=step.pending_timeout_seconds) + RESOLUTION
     if attempt is not None and attempt.kept_up_since is not None:
         return parse(attempt.kept_up_since) + timeout
     if status.state != "Queued" or status.queued_time is None or (attempt is not None and attempt.fetching):
         return None
-    fetched_for = attempt.fetched_for if attempt is not None else timedelta()
-    return parse(status.queued_time) + timeout + fetched_for
+    queued = parse(status.queued_time)
+    if attempt is None:
+        return queued + timeout
+    made = parse(attempt.pod_created) if attempt.pod_created is not None else queued
+    return max(queued, made) + timeout + attempt.fetched_for
 
 
 def running_deadline(step: Step, status: StepStatus) -> datetime | None:
@@ -129,6 +134,8 @@ def _active(step: Step, recorded: StepStatus, status: StepStatus, situation: Sit
         return _changed(status, reason=DEADLINE_EXCEEDED, message=message)
     deadline = pending_deadline(step, status, situation.attempt)
     if deadline is not None and situation.now >= deadline:
+        if situation.attempt is not None and situation.attempt.wants_pod and status.reason is None:
+            return _changed(status, reason=POD_NOT_CREATED, message=_pod_not_created(status))
         return _pending_too_long(step, status, situation)
     if status.state == "Queued" and status.reason is None and recorded.reason is None:
         return recorded  # which Job and pod it has is recorded when it runs: a write less
@@ -145,6 +152,13 @@ def _pending_too_long(step: Step, status: StepStatus, situation: Situation) -> S
     message = f"{waited}: {status.message}" if status.message else f"{waited}."
     failed = _changed(status, reason=status.reason or PENDING_TIMEOUT, message=message[:1024])
     return _ended(step, failed, Fault.SURROUNDINGS, situation)
+
+
+def _pod_not_created(status: StepStatus) -> str:
+    return (
+        f"The Job controller has not made the pod of Job {status.job_name} yet, and nothing speaks against that pod. "
+        "It is waited for: see that Job's Events, and whether kube-controller-manager runs and keeps up."
+    )
 
 
 def _failed(step: Step, recorded: StepStatus, status: StepStatus, fault: Fault, situation: Situation) -> StepStatus:
