@@ -12,8 +12,8 @@ from cairn.clients.kubernetes import EVENTS, JOBS, PODS, ApiError, Resource
 from tests.simulation.clock import SimulatedClock
 from tests.unit.fake_kubernetes import FakeKubernetes, copied, selected
 
-TOO_MANY_REQUESTS = ApiError(429, "TooManyRequests", "the server is busy")
-INTERNAL_ERROR = ApiError(500, "InternalError", "the server failed")
+TOO_MANY_REQUESTS = (429, "TooManyRequests", "the server is busy")
+INTERNAL_ERROR = (500, "InternalError", "the server failed")
 
 
 def status_of_new_pod(spec: JsonObject) -> JsonObject:
@@ -177,7 +177,7 @@ class SimulatedApiServer(FakeKubernetes):
 
     def _refuse_maybe(self) -> None:
         if self.faults.active and self.dice.random() < self.faults.error:
-            raise self.dice.choice((TOO_MANY_REQUESTS, INTERNAL_ERROR))
+            raise ApiError(*self.dice.choice((TOO_MANY_REQUESTS, INTERNAL_ERROR)))
 
     def _after(self) -> None:
         """The request has taken effect; whether the operator learns of it is another question."""

@@ -12,7 +12,7 @@ from tests.simulation.api_server import SimulatedApiServer
 from tests.simulation.clock import START
 from tests.unit.fake_stores import FakeStore
 
-DOWN = StoreUnavailableError("EndpointUnreachable", "The store does not answer; start it.")
+DOWN = ("EndpointUnreachable", "The store does not answer; start it.")
 OF_EARLIER_RUN = CacheRecord(
     from_=CachedFrom(run="earlier", step="same", completion_time=timestamp(START))
 ).model_dump_json(by_alias=True)
@@ -41,4 +41,4 @@ class UnreliableStore(FakeStore):
 
     def _refuse_maybe(self) -> None:
         if self._server.faults.active and self._dice.random() < 0.2:
-            raise DOWN
+            raise StoreUnavailableError(*DOWN)
