@@ -12,7 +12,14 @@ import pytest
 from cairn.clients.kubernetes import ApiError, ConflictError
 from cairn.clients.store import Key
 from cairn.handlers import work_queue
-from cairn.handlers.work_queue import LONGEST_BACKOFF_SECONDS, OUTDATED_TIMERS, WorkQueue, current_object
+from cairn.handlers.work_queue import (
+    LONG_SECONDS,
+    LONGEST_BACKOFF_SECONDS,
+    LONGEST_REST_SECONDS,
+    OUTDATED_TIMERS,
+    WorkQueue,
+    current_object,
+)
 from tests.unit.virtual_time import VirtualTimePolicy, now, settle
 
 A, B = ("ml", "a"), ("ml", "b")
@@ -90,15 +97,15 @@ async def test_a_key_that_is_woken_often_before_its_turn_is_reconciled_once():
 
 async def test_a_key_that_is_woken_while_it_is_worked_on_is_reconciled_once_more_after_that():
     recorder = Recorder()
-    recorder.answers[A] = lambda: takes(10)
+    recorder.answers[A] = lambda: takes(0.2)
     async with working(recorder) as queue:
         queue.wake(A)
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.1)
         queue.wake(A)
         queue.wake(A)
         await asyncio.sleep(60)
 
-    assert recorder.times[A] == [0, 10]
+    assert recorder.times[A] == [0, 0.2]
 
 
 async def test_different_keys_are_worked_on_at_the_same_time():
@@ -271,3 +278,55 @@ async def test_the_log_knows_what_is_being_reconciled():
         await settle()
 
     assert seen == [("Test", A), ("Test", B)]
+
+
+class TestRest:
+    """After a reconcile that took long its key is left alone for as long."""
+
+    @staticmethod
+    async def woken_throughout(seconds: float) -> list[float]:
+        """Return when the reconciles of a key begin that take that long, and that is woken all the time."""
+        recorder = Recorder()
+        recorder.answers[A] = lambda: takes(seconds)
+        async with working(recorder) as queue:
+            end = now() + 100 * seconds
+            while now() < end:
+                queue.wake(A)
+                await asyncio.sleep(seconds / 10)
+        return recorder.times[A]
+
+    @pytest.mark.parametrize(
+        ("took", "pause"),
+        [
+            (LONG_SECONDS / 2, LONG_SECONDS / 2),
+            (LONG_SECONDS * 2, LONG_SECONDS * 4),
+            (LONGEST_REST_SECONDS * 2, LONGEST_REST_SECONDS * 3),
+        ],
+    )
+    async def test_is_as_long_as_that_took_and_no_longer_than_the_longest(self, took: float, pause: float):
+        times = await self.woken_throughout(took)
+
+        assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx(
+            [pause] * (len(times) - 1), rel=0.2
+        )
+
+    async def test_of_one_key_is_none_of_others(self):
+        recorder = Recorder()
+        recorder.answers[A] = lambda: takes(LONGEST_REST_SECONDS)
+        async with working(recorder, workers=1) as queue:
+            queue.wake(A)
+            await asyncio.sleep(LONGEST_REST_SECONDS)
+            queue.wake(A)
+            queue.wake(B)
+            await settle()
+
+            assert (len(recorder.times[A]), len(recorder.times[B])) == (1, 1)
+
+    async def test_nothing_is_kept_of_one_that_is_over(self):
+        recorder = Recorder()
+        recorder.answers[A] = lambda: takes(LONGEST_REST_SECONDS)
+        async with working(recorder) as queue:
+            queue.wake(A)
+            await asyncio.sleep(3 * LONGEST_REST_SECONDS)
+
+            assert not queue._rests

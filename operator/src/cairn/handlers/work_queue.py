@@ -37,6 +37,14 @@ FAILURES_TOLD = 5
 SHORTEST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 60.0
 
+LONG_SECONDS = 0.25
+"""What takes longer is an object of hundreds of steps, or a machine that has too much to do."""
+LONGEST_REST_SECONDS = 2.0
+"""After a reconcile that took long the object rests for as long: what happens meanwhile is dealt with in one."""
+
+SHORTEST_DELAY_SECONDS = 0.001
+"""What a clock may be short of when a timer fires."""
+
 OUTDATED_TIMERS = 1000
 """How many are kept, beside as many as there are others, of those that were overtaken by a wake."""
 
@@ -59,6 +67,8 @@ class WorkQueue:
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         """Woken while being worked on."""
+        self._rests: dict[Key, float] = {}
+        """Until when a key is left alone, on the monotonic clock."""
         self._failures: dict[Key, int] = {}
         self._due: dict[Key, float] = {}
         """When a key is to be woken, on the monotonic clock; the earliest time asked for counts."""
@@ -71,7 +81,13 @@ class WorkQueue:
         return len(self._timers)
 
     def wake(self, key: Key) -> None:
-        """Have the object reconciled soon."""
+        """Have the object reconciled soon: once its last reconcile, and the rest after that, is over."""
+        if key in self._rests and key not in self._working:
+            self._wake_at(key, self._rests[key])
+        else:
+            self._put(key)
+
+    def _put(self, key: Key) -> None:
         self._due.pop(key, None)
         if key in self._working:
             self._again.add(key)
@@ -81,7 +97,9 @@ class WorkQueue:
 
     def wake_after(self, key: Key, seconds: float) -> None:
         """Have the object reconciled later, unless it is woken before."""
-        due = time.monotonic() + seconds
+        self._wake_at(key, time.monotonic() + seconds)
+
+    def _wake_at(self, key: Key, due: float) -> None:
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
@@ -104,13 +122,25 @@ class WorkQueue:
             self._waiting.discard(key)
             self._working.add(key)
             current_object.set((self._kind, key))
+            began = time.monotonic()
             try:
                 await self._reconcile_once(key)
             finally:
                 self._working.discard(key)
+            self._rest(key, time.monotonic() - began)
             if key in self._again:
                 self._again.discard(key)
                 self.wake(key)
+
+    def _rest(self, key: Key, took: float) -> None:
+        if took > LONG_SECONDS:
+            rest = min(took, LONGEST_REST_SECONDS)
+            until = self._rests[key] = time.monotonic() + rest
+            asyncio.get_running_loop().call_later(rest, self._end_rest, key, until)
+
+    def _end_rest(self, key: Key, until: float) -> None:
+        if self._rests.get(key) == until:
+            del self._rests[key]
 
     async def _reconcile_once(self, key: Key) -> None:
         """Reconcile a key; whatever goes wrong with it concerns it alone and is tried again later."""
@@ -146,8 +176,8 @@ class WorkQueue:
             while self._timers and self._timers[0][0] <= now:
                 due, key = heapq.heappop(self._timers)
                 if self._due.get(key) == due:
-                    self.wake(key)
-            delay = self._timers[0][0] - now if self._timers else None
+                    self._put(key)
+            delay = max(self._timers[0][0] - now, SHORTEST_DELAY_SECONDS) if self._timers else None
             try:
                 await asyncio.wait_for(self._timer_changed.wait(), delay)
             except TimeoutError:
