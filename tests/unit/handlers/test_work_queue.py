@@ -327,6 +327,8 @@ class TestRest:
         recorder.answers[A] = lambda: takes(LONGEST_REST_SECONDS)
         async with working(recorder) as queue:
             queue.wake(A)
-            await asyncio.sleep(3 * LONGEST_REST_SECONDS)
+            await asyncio.sleep(LONGEST_REST_SECONDS * 1.5)
+            before = queue.resting
+            await asyncio.sleep(LONGEST_REST_SECONDS)
 
-            assert not queue._rests
+            assert (before, queue.resting) == (1, 0)

@@ -80,6 +80,11 @@ class WorkQueue:
         """How many timers are kept, those included that a wake has overtaken."""
         return len(self._timers)
 
+    @property
+    def resting(self) -> int:
+        """How many keys are left alone for now."""
+        return len(self._rests)
+
     def wake(self, key: Key) -> None:
         """Have the object reconciled soon: once its last reconcile, and the rest after that, is over."""
         if key in self._rests and key not in self._working:
