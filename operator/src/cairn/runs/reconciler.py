@@ -235,24 +235,15 @@ class RunReconciler:
         choice: Choice,
     ) -> tuple[Observed, RunSteps, Plan]:
         """Observe and plan, again where an attempt would be given up that only the watch has not told of yet."""
-        observed, steps, planned = await self._observe_and_plan_once(body, status, maker, refusals, choice)
-        if planned.unseen:
-            await self._attempts.look_for_unanswered(body)
-            return await self._observe_and_plan_once(body, status, maker, refusals, choice)
-        return observed, steps, planned
-
-    async def _observe_and_plan_once(
-        self,
-        body: JsonObject,
-        status: PipelineRunStatus,
-        maker: InstanceMaker,
-        refusals: Mapping[str, Refusal],
-        choice: Choice,
-    ) -> tuple[Observed, RunSteps, Plan]:
         steps = maker.steps({step.name: step for step in status.steps})
-        observed = await self._attempts.observe(body, steps.by_name, status)
-        observed = with_changes(observed, refusals=refusals)
-        return observed, *await self._plan(body, maker, steps, observed, choice)
+        asked = False
+        while True:
+            observed = with_changes(await self._attempts.observe(body, steps.by_name, status), refusals=refusals)
+            planned_steps, planned = await self._plan(body, maker, steps, observed, choice)
+            if asked or not planned.unseen:
+                return observed, planned_steps, planned
+            await self._attempts.look_for_unanswered(body)
+            asked = True
 
     async def _plan(
         self, body: JsonObject, maker: InstanceMaker, steps: RunSteps, observed: Observed, choice: Choice

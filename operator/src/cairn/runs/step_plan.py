@@ -98,8 +98,7 @@ def pending_deadline(step: Step, status: StepStatus, attempt: AttemptObservation
     queued = parse(status.queued_time)
     if attempt is None:
         return queued + timeout
-    made = parse(attempt.pod_created) if attempt.pod_created is not None else queued
-    return max(queued, made) + timeout + attempt.fetched_for
+    return max(queued, parse(attempt.pod_created or status.queued_time)) + timeout + attempt.fetched_for
 
 
 def running_deadline(step: Step, status: StepStatus) -> datetime | None:
