@@ -6,10 +6,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Literal
 
-import aiohttp
-
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import EVENTS, ApiError, ForbiddenError, Kubernetes
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, EVENTS, ForbiddenError, Kubernetes
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +55,6 @@ class EventRecorder:
         }
         try:
             await self._kubernetes.create(EVENTS, metadata["namespace"], event)
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        except CAN_BE_TRIED_AGAIN as error:
             expected = isinstance(error, ForbiddenError) and "being terminated" in error.message
             logger.log(logging.DEBUG if expected else logging.WARNING, "An Event was lost: %s: %s", reason, error)

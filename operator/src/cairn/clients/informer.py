@@ -12,14 +12,12 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 
-import aiohttp
-
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import (
+    CAN_BE_TRIED_AGAIN,
     JSON,
     METADATA_LIST_ONLY,
     METADATA_ONLY,
-    ApiError,
     GoneError,
     Kubernetes,
     Resource,
@@ -80,7 +78,7 @@ class Informer:
             except GoneError:
                 since = None
                 await asyncio.sleep(random.uniform(0, SHORTEST_WATCH_SECONDS))  # noqa: S311 - jitter
-            except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            except (*CAN_BE_TRIED_AGAIN, ValueError) as error:
                 backoff = min(LONGEST_BACKOFF_SECONDS, backoff * 2 or 0.25)
                 logger.warning("The watch of %s broke, next try in %.1f s: %s", self._resource.plural, backoff, error)
                 await asyncio.sleep(backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter

@@ -14,10 +14,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
-import aiohttp
-
 from cairn.clients import metrics
-from cairn.clients.kubernetes import ApiError, ConflictError
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, ConflictError
 from cairn.clients.store import Key
 
 logger = logging.getLogger(__name__)
@@ -154,7 +152,7 @@ class WorkQueue:
                 after = await self._reconcile(key)
         except ConflictError:
             self._retry(key)  # the newer version is on its way
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        except CAN_BE_TRIED_AGAIN as error:
             metrics.RECONCILE_ERRORS.labels(kind=self._kind).inc()
             logger.warning("The reconcile failed and is tried again: %s: %s", type(error).__name__, error)
             self._retry(key)
