@@ -322,13 +322,13 @@ class TestRest:
 
             assert (len(recorder.times[A]), len(recorder.times[B])) == (1, 1)
 
-    async def test_nothing_is_kept_of_one_that_is_over(self):
+    async def test_delays_nothing_once_it_is_over(self):
         recorder = Recorder()
         recorder.answers[A] = lambda: takes(LONGEST_REST_SECONDS)
         async with working(recorder) as queue:
             queue.wake(A)
-            await asyncio.sleep(LONGEST_REST_SECONDS * 1.5)
-            before = queue.resting
-            await asyncio.sleep(LONGEST_REST_SECONDS)
+            await asyncio.sleep(LONGEST_REST_SECONDS * 2.5)
+            queue.wake(A)
+            await settle()
 
-            assert (before, queue.resting) == (1, 0)
+        assert recorder.times[A] == [0, LONGEST_REST_SECONDS * 2.5]

@@ -40,9 +40,6 @@ LONG_SECONDS = 0.25
 LONGEST_REST_SECONDS = 2.0
 """After a reconcile that took long the object rests for as long: what happens meanwhile is dealt with in one."""
 
-SHORTEST_DELAY_SECONDS = 0.001
-"""What a clock may be short of when a timer fires."""
-
 OUTDATED_TIMERS = 1000
 """How many are kept, beside as many as there are others, of those that were overtaken by a wake."""
 
@@ -62,11 +59,10 @@ class WorkQueue:
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()
         """In the queue."""
-        self._working: set[Key] = set()
+        self._busy: set[Key] = set()
+        """Being worked on, or resting after that."""
         self._again: set[Key] = set()
-        """Woken while being worked on."""
-        self._rests: dict[Key, float] = {}
-        """Until when a key is left alone, on the monotonic clock."""
+        """Woken while busy."""
         self._failures: dict[Key, int] = {}
         self._due: dict[Key, float] = {}
         """When a key is to be woken, on the monotonic clock; the earliest time asked for counts."""
@@ -78,21 +74,10 @@ class WorkQueue:
         """How many timers are kept, those included that a wake has overtaken."""
         return len(self._timers)
 
-    @property
-    def resting(self) -> int:
-        """How many keys are left alone for now."""
-        return len(self._rests)
-
     def wake(self, key: Key) -> None:
         """Have the object reconciled soon: once its last reconcile, and the rest after that, is over."""
-        if key in self._rests and key not in self._working:
-            self._wake_at(key, self._rests[key])
-        else:
-            self._put(key)
-
-    def _put(self, key: Key) -> None:
         self._due.pop(key, None)
-        if key in self._working:
+        if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
@@ -100,9 +85,7 @@ class WorkQueue:
 
     def wake_after(self, key: Key, seconds: float) -> None:
         """Have the object reconciled later, unless it is woken before."""
-        self._wake_at(key, time.monotonic() + seconds)
-
-    def _wake_at(self, key: Key, due: float) -> None:
+        due = time.monotonic() + seconds
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
@@ -123,27 +106,21 @@ class WorkQueue:
         while True:
             key = await self._ready.get()
             self._waiting.discard(key)
-            self._working.add(key)
+            self._busy.add(key)
             current_object.set((self._kind, key))
             began = time.monotonic()
-            try:
-                await self._reconcile_once(key)
-            finally:
-                self._working.discard(key)
-            self._rest(key, time.monotonic() - began)
-            if key in self._again:
-                self._again.discard(key)
-                self.wake(key)
+            await self._reconcile_once(key)
+            took = time.monotonic() - began
+            if took > LONG_SECONDS:
+                asyncio.get_running_loop().call_later(min(took, LONGEST_REST_SECONDS), self._end_busy, key)
+            else:
+                self._end_busy(key)
 
-    def _rest(self, key: Key, took: float) -> None:
-        if took > LONG_SECONDS:
-            rest = min(took, LONGEST_REST_SECONDS)
-            until = self._rests[key] = time.monotonic() + rest
-            asyncio.get_running_loop().call_later(rest, self._end_rest, key, until)
-
-    def _end_rest(self, key: Key, until: float) -> None:
-        if self._rests.get(key) == until:
-            del self._rests[key]
+    def _end_busy(self, key: Key) -> None:
+        self._busy.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.wake(key)
 
     async def _reconcile_once(self, key: Key) -> None:
         """Reconcile a key; whatever goes wrong with it concerns it alone and is tried again later."""
@@ -179,8 +156,8 @@ class WorkQueue:
             while self._timers and self._timers[0][0] <= now:
                 due, key = heapq.heappop(self._timers)
                 if self._due.get(key) == due:
-                    self._put(key)
-            delay = max(self._timers[0][0] - now, SHORTEST_DELAY_SECONDS) if self._timers else None
+                    self.wake(key)
+            delay = self._timers[0][0] - now if self._timers else None
             try:
                 await asyncio.wait_for(self._timer_changed.wait(), delay)
             except TimeoutError:
