@@ -46,12 +46,12 @@ types: requirements ## Check types
 .PHONY: generate
 generate: requirements ## Rewrite what is generated: CRDs, the chart's copies of them, the API reference
 	$(RUN) python -m cairn.generate
-	$(RUN) python charts/cairn/generate.py
+	$(RUN) python charts/generate.py
 
 .PHONY: check
 check: requirements ## Fail if something generated is out of date
 	$(RUN) python -m cairn.generate --check
-	$(RUN) python charts/cairn/generate.py --check
+	$(RUN) python charts/generate.py --check
 
 ## ---- tests
 

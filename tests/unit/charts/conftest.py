@@ -14,7 +14,7 @@ import yaml
 from cairn.api.base import JsonObject
 
 ROOT = Path(__file__).parents[3]
-CHART = ROOT / "charts/cairn"
+CHARTS = ROOT / "charts"
 
 
 class RenderError(Exception):
@@ -30,8 +30,8 @@ class Objects:
     def of(self, kind: str) -> list[JsonObject]:
         return [item for item in self.items if item["kind"] == kind]
 
-    def one(self, kind: str, name: str = "cairn") -> JsonObject:
-        (item,) = (item for item in self.of(kind) if item["metadata"]["name"] == name)
+    def one(self, kind: str, name: str | None = None) -> JsonObject:
+        (item,) = (item for item in self.of(kind) if item["metadata"]["name"] == name or name is None)
         return item
 
     @property
@@ -44,17 +44,19 @@ class Objects:
         for item in self.items:
             if item["kind"] == "Pod":
                 yield item["spec"]
+            elif item["kind"] == "CronJob":
+                yield item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
             elif "template" in item.get("spec", {}):
                 yield item["spec"]["template"]["spec"]
 
     @property
-    def operator(self) -> JsonObject:
-        """The operator's container."""
+    def main(self) -> JsonObject:
+        """The container that the chart is about."""
         return self.one("Deployment")["spec"]["template"]["spec"]["containers"][0]
 
     @property
     def env(self) -> dict[str, str]:
-        return {variable["name"]: variable.get("value", "") for variable in self.operator["env"]}
+        return {variable["name"]: variable.get("value", "") for variable in self.main["env"]}
 
 
 def load(text: str) -> list[JsonObject]:
@@ -66,6 +68,12 @@ def load(text: str) -> list[JsonObject]:
 @dataclass(frozen=True)
 class Chart:
     helm: str
+    path: Path
+    namespace: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
 
     def run(self, *arguments: str) -> str:
         answer = subprocess.run([self.helm, *arguments], check=False, capture_output=True, text=True)
@@ -80,14 +88,14 @@ class Chart:
 
 @cache
 def _render(chart: Chart, values: tuple[str, ...]) -> Objects:
-    options = ("--namespace=cairn-system", "--kube-version=1.34", *(f"--set={value}" for value in values))
-    return Objects(load(chart.run("template", "cairn", str(CHART), *options)))
+    options = (f"--namespace={chart.namespace}", "--kube-version=1.34", *(f"--set={value}" for value in values))
+    return Objects(load(chart.run("template", chart.name, str(chart.path), *options)))
 
 
 @pytest.fixture(scope="session")
 def generator() -> ModuleType:
-    """charts/cairn/generate.py."""
-    spec = spec_from_file_location("generate_chart", CHART / "generate.py")
+    """charts/generate.py."""
+    spec = spec_from_file_location("generate_charts", CHARTS / "generate.py")
     assert spec
     assert spec.loader
     module = module_from_spec(spec)
@@ -96,11 +104,10 @@ def generator() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def chart(generator: ModuleType) -> Chart:
-    return Chart(generator.helm())
+def cairn(generator: ModuleType) -> Chart:
+    return Chart(generator.helm(), CHARTS / "cairn", "cairn-system")
 
 
 @pytest.fixture(scope="session")
-def default(chart: Chart) -> Objects:
-    """What the chart makes of its default values."""
-    return chart.render()
+def mlflow(generator: ModuleType) -> Chart:
+    return Chart(generator.helm(), CHARTS / "mlflow", "ml")

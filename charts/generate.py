@@ -1,6 +1,6 @@
-"""Write what is made from the chart: the table of values in its README, and manifests/install/operator.yaml.
+"""Write what is made from the charts: the tables of values in their READMEs, and manifests/install/operator.yaml.
 
-Usage: python charts/cairn/generate.py [--check]
+Usage: python charts/generate.py [--check]
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import Any
 
 import yaml
 
-CHART = Path(__file__).resolve().parent
-README = CHART / "README.md"
-ROOT = CHART.parent.parent
+CHARTS = Path(__file__).resolve().parent
+ROOT = CHARTS.parent
 OPERATOR = ROOT / "manifests/install/operator.yaml"
 TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end -->)", re.DOTALL)
 
@@ -43,15 +42,21 @@ def main() -> int:
 
 def generated_files() -> dict[Path, str]:
     """Return the text of the generated files."""
-    values = (CHART / "values.yaml").read_text()
+    readmes = sorted(CHARTS.glob("*/README.md"))
+    return {**{readme: with_values(readme) for readme in readmes}, OPERATOR: HEADER + operator()}
+
+
+def with_values(readme: Path) -> str:
+    """Return the text of a chart's README with the table of the chart's values."""
+    values = readme.with_name("values.yaml").read_text()
     table = "".join(f"| {' | '.join(row)} |\n" for row in (("Value", "Default", "Meaning"), ("-",) * 3, *rows(values)))
-    return {README: TABLE.sub(lambda _: table, README.read_text()), OPERATOR: HEADER + operator()}
+    return TABLE.sub(lambda _: table, readme.read_text())
 
 
 def operator() -> str:
     """Return the chart's objects without the CRDs, the hooks, and the labels that say that Helm manages them."""
     settings = ["--namespace=cairn-system", "--kube-version=1.29", "--no-hooks", "--set=crds.install=false"]
-    rendered = _output([helm(), "template", "cairn", str(CHART), *settings])
+    rendered = _output([helm(), "template", "cairn", str(CHARTS / "cairn"), *settings])
     documents = (HELMS_OWN.sub("", text) for text in re.split(r"^---\n", rendered, flags=re.MULTILINE))
     return "".join(f"---\n{text}" for text in documents if yaml.safe_load(text))
 

@@ -15,8 +15,9 @@ import yaml
 from cairn.api.base import JsonObject
 from cairn.settings import Settings
 
-from .conftest import CHART, ROOT, Chart, Objects, RenderError, load
+from .conftest import CHARTS, ROOT, Chart, Objects, RenderError, load
 
+CHART = CHARTS / "cairn"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 EVERYTHING = (
     "serviceMonitor.enabled=true",
@@ -30,6 +31,17 @@ EVERYTHING = (
     "priorityClassName=system-cluster-critical",
 )
 MODES = [(), EVERYTHING, ("namespaces={ml,research}",), ("crds.install=false", "rbac.create=false")]
+
+
+@pytest.fixture(scope="session")
+def chart(cairn: Chart) -> Chart:
+    return cairn
+
+
+@pytest.fixture(scope="session")
+def default(chart: Chart) -> Objects:
+    """What the chart makes of its default values."""
+    return chart.render()
 
 
 def rules(role: JsonObject) -> Iterator[tuple[str, str, str]]:
@@ -207,11 +219,11 @@ def test_the_operator_understands_its_environment(default: Objects):
 
 
 def test_probes_and_service_use_the_one_port(default: Objects):
-    (port,) = default.operator["ports"]
+    (port,) = default.main["ports"]
 
     assert str(port["containerPort"]) == default.env["CAIRN_HTTP_PORT"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert default.operator[probe]["httpGet"]["port"] == port["name"]
+        assert default.main[probe]["httpGet"]["port"] == port["name"]
     assert default.one("Service")["spec"]["ports"][0]["targetPort"] == port["name"]
 
 

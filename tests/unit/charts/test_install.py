@@ -1,4 +1,4 @@
-"""What is made from the chart: manifests/install, and the table of values in the chart's README."""
+"""What is made from the charts: manifests/install, and the tables of values in their READMEs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from cairn.api.base import JsonObject
 
-from .conftest import ROOT, Objects
+from .conftest import ROOT, Chart
 
 INSTALL = ROOT / "manifests/install"
 
@@ -29,7 +29,8 @@ def test_everything_generated_is_up_to_date(generator: ModuleType):
     assert not stale, "run `make generate` and commit the result"
 
 
-def test_kubectl_installs_the_same_as_helm(default: Objects):
+def test_kubectl_installs_the_same_as_helm(cairn: Chart):
+    default = cairn.render()
     by_helm = [
         without_labels_of_helm(item)
         for item in default.items
