@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from collections.abc import Iterator
 from copy import deepcopy
@@ -354,25 +352,3 @@ def test_the_hook_stops_this_operator_and_not_itself(chart: Chart, values: tuple
 def test_wrong_values_are_refused(chart: Chart, value: str):
     with pytest.raises(RenderError, match="values don't meet the specifications of the schema"):
         chart.render(value)
-
-
-def test_the_schema_knows_no_value_that_is_not_there():
-    def missing(schema: JsonObject, values: JsonObject, prefix: str = "") -> Iterator[str]:
-        for name, property_ in schema.get("properties", {}).items():
-            if name not in values:
-                yield prefix + name
-            elif isinstance(values[name], dict):
-                yield from missing(property_, values[name], f"{prefix}{name}.")
-
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-
-    assert list(missing(schema, values)) == ["global", "resources.claims"]
-
-
-def test_each_value_is_described_where_it_stands():
-    lines = (CHART / "values.yaml").read_text().splitlines()
-    for before, line in pairwise(lines):
-        group = line.endswith(":") and not before.startswith("#")
-        if re.match(r"\w+:", line) and not group:
-            assert before.startswith("# "), f"no comment above {line}"

@@ -1,0 +1,11 @@
+"""Starts the server: `mlflow server` with the arguments given."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import auth_config
+
+auth_config.write()
+os.execvp("mlflow", ["mlflow", "server", *sys.argv[1:]])
