@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
-import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,36 +15,11 @@ from botocore.config import Config
 
 from cluster import Cluster
 from manifests import PYTHON_IMAGE, RESTRICTED
+from port_forward import PortForward
 
 IMAGE = "versity/versitygw:v1.7.0"
 HTTP_PORT = 7070
 TLS_PORT = 7071
-
-
-class PortForward:
-    """`kubectl port-forward` to the server, begun anew when it has ended: it does not outlive the API server."""
-
-    def __init__(self, namespace: str) -> None:
-        self._command = ["kubectl", "port-forward", "--namespace", namespace, "service/s3", f":{HTTP_PORT}"]
-        self._process: subprocess.Popen[str] | None = None
-        self._port = 0
-
-    @property
-    def port(self) -> int:
-        """Port of this machine that leads to the server."""
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-            assert self._process.stdout is not None
-            found = re.search(r":(\d+) ->", self._process.stdout.readline())
-            assert found, "kubectl port-forward did not say its port"
-            self._port = int(found.group(1))
-        return self._port
-
-    def close(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
 
 
 @dataclass(frozen=True)
@@ -188,7 +161,7 @@ def _server_in(cluster: Cluster) -> Generator[S3Server]:
         }
     )
     cluster.wait("Deployment", "s3", lambda body: body.get("status", {}).get("readyReplicas") == 1, 120)
-    way = PortForward(cluster.namespace)
+    way = PortForward(cluster.namespace, "s3", HTTP_PORT)
     try:
         yield S3Server(cluster, *keys, ca.cert_pem.bytes().decode(), way)
     finally:

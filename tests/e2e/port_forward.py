@@ -1,0 +1,33 @@
+"""The way from this machine to a Service of the cluster."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+
+class PortForward:
+    """`kubectl port-forward`, begun anew when it has ended: it does not outlive its pod, or the API server."""
+
+    def __init__(self, namespace: str, service: str, port: int) -> None:
+        self._command = ["kubectl", "port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
+        self._process: subprocess.Popen[str] | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """Port of this machine that leads to the server."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+            assert self._process.stdout is not None
+            found = re.search(r":(\d+) ->", self._process.stdout.readline())
+            assert found, "kubectl port-forward did not say its port"
+            self._port = int(found.group(1))
+        return self._port
+
+    def close(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
