@@ -15,6 +15,7 @@ main() {
   # Variable, name, Dockerfile, context, inputs. What the context of the operator's image lets in is in .dockerignore.
   # shellcheck disable=SC2046
   image OPERATOR_IMAGE cairn/operator operator/Dockerfile . .dockerignore $(sed -n 's/^!//p' "$CHECKOUT/.dockerignore")
+  image MLFLOW_IMAGE cairn/mlflow charts/mlflow/image/Dockerfile charts/mlflow/image charts/mlflow/image
   image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
   published S3_IMAGE "$S3_IMAGE"
   published STEP_IMAGE "$PYTHON_IMAGE"

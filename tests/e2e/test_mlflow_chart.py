@@ -1,0 +1,109 @@
+"""The chart of MLflow's tracking server, installed without the operator, in namespaces that allow restricted pods only."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from cluster import Body, Cluster
+from manifests import RESTRICTED, secret
+from mlflow_server import MLflowServer, helm, install, mlflow_server
+from polling import poll
+from s3 import S3Server
+
+SEARCH = "experiments/search?max_results=10"
+NEWER = """
+import sqlite3
+database = sqlite3.connect("/mlflow/mlflow.db")
+database.execute("UPDATE alembic_version SET version_num = 'f00dfeed0000'")
+database.commit()
+"""
+
+
+@pytest.fixture
+def own_namespace(cluster: Cluster) -> Iterator[Cluster]:
+    """A namespace for one server."""
+    with cluster.temporary_namespace(f"e2e-mlflow-{secrets.token_hex(4)}", RESTRICTED) as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def plain(own_namespace: Cluster) -> Iterator[MLflowServer]:
+    """A server as the chart makes it unless told otherwise: SQLite and artifacts on a volume, no log-in."""
+    with mlflow_server(own_namespace) as server:
+        yield server
+
+
+def experiments(server: MLflowServer) -> set[str]:
+    """Return the names of a server's experiments."""
+    return {found["name"] for found in server.ask(SEARCH)["experiments"]}
+
+
+def test_it_records_and_keeps_what_it_has_when_it_is_upgraded_and_installed_anew(plain: MLflowServer) -> None:
+    assert "Phase:          Succeeded" in helm(plain.cluster, "test", "mlflow")
+    plain.ask("experiments/create", {"name": "kept"})
+
+    install(plain.cluster, **{"resources.requests.memory": "601Mi"})
+    plain.way.close()
+    upgraded = experiments(plain)
+    helm(plain.cluster, "uninstall", "mlflow", "--wait")
+    install(plain.cluster)
+    plain.way.close()
+
+    assert "kept" in upgraded
+    assert "kept" in experiments(plain)
+
+
+def test_it_answers_to_its_own_names_only(plain: MLflowServer) -> None:
+    namespace = plain.cluster.namespace
+
+    for host in (f"mlflow.{namespace}:5000", f"mlflow.{namespace}.svc.cluster.local:5000"):
+        assert plain.ask(SEARCH, Host=host)
+    assert plain.refusal(SEARCH, Host="evil.example.com") == 403
+
+
+def test_a_database_of_a_newer_version_is_refused_with_the_reason(plain: MLflowServer) -> None:
+    plain.cluster.kubectl("exec", "deployment/mlflow", "--", "python", "-c", NEWER)
+    plain.cluster.kubectl("rollout", "restart", "deployment/mlflow")
+
+    def refusals() -> list[str]:
+        pods = plain.cluster.list("Pod", "app.kubernetes.io/instance=mlflow")
+        return [message for pod in pods for message in _ends(pod)]
+
+    told = poll(refusals, bool, 120, "the server starts")
+
+    assert "newer than" in told[0]
+    assert "install the newer version again, or restore a backup" in told[0]
+
+
+def test_users_log_in_and_artifacts_go_to_the_bucket_by_way_of_the_server(
+    own_namespace: Cluster, s3_service: S3Server, bucket: str
+) -> None:
+    own_namespace.apply(secret("s3-credentials", **s3_service.credentials))
+    values = {
+        "auth.enabled": "true",
+        "artifacts.destination": f"s3://{bucket}/mlflow",
+        "artifacts.s3.endpoint": s3_service.endpoint,
+        "artifacts.s3.addressingStyle": "path",
+        "artifacts.s3.credentialsSecret": "s3-credentials",
+    }
+    with mlflow_server(own_namespace, **values) as server:
+        assert "Phase:          Succeeded" in helm(own_namespace, "test", "mlflow")
+        log_in = (own_namespace.get("Secret", "mlflow-auth") or {})["data"]
+        pair = b":".join(base64.b64decode(log_in[key]) for key in ("username", "password"))
+
+        assert server.refusal(SEARCH) == 401
+        assert server.ask(SEARCH, Authorization=f"Basic {base64.b64encode(pair).decode()}")
+        assert any(key.endswith("tested.txt") for key in s3_service.keys(f"s3://{bucket}/mlflow"))
+
+
+def _ends(pod: Body) -> Iterator[str]:
+    """Yield what a pod's containers ended with, if they failed."""
+    status = pod.get("status", {})
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        for state in (container.get("state", {}), container.get("lastState", {})):
+            if state.get("terminated", {}).get("exitCode"):
+                yield state["terminated"].get("message", "")
