@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import ssl
-
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import SECRETS, Kubernetes, NotFoundError, Resource
+from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
 from cairn.clients.s3 import Bucket, Credentials, S3Error, UnreachableError, in_thread
 from cairn.components.artifact_store.s3.client import S3Client
 from cairn.components.artifact_store.s3.config import S3Config
@@ -19,6 +16,7 @@ from cairn.components.artifact_store.s3.diagnosis import (
 )
 from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
 from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Verdict
+from cairn.components.secrets import UnusableError, certificates, credential, from_secret, has_key, secret_named
 
 CHECK_SECONDS = 8
 """How long the requests of one check may take together."""
@@ -79,8 +77,8 @@ class S3(ArtifactStore[S3Config]):
         ]
         if config.credentials_secret_ref is not None:
             name = config.credentials_secret_ref.name
-            env += [_from_secret(name, ACCESS_KEY_ID), _from_secret(name, SECRET_ACCESS_KEY)]
-            env += [_from_secret(name, SESSION_TOKEN, optional=True)]
+            env += [from_secret(name, ACCESS_KEY_ID), from_secret(name, SECRET_ACCESS_KEY)]
+            env += [from_secret(name, SESSION_TOKEN, optional=True)]
         volumes: list[JsonObject] = []
         mounts: list[JsonObject] = []
         if config.ca_secret_ref is not None:
@@ -191,25 +189,18 @@ class S3(ArtifactStore[S3Config]):
         ref = self.config.credentials_secret_ref
         if ref is None:
             return None
-        secret = await self._secret(kubernetes, ref.name)
+        secret = await secret_named(kubernetes, self.namespace, ref.name)
         return Credentials(
             access_key_id=credential(secret, ACCESS_KEY_ID),
             secret_access_key=credential(secret, SECRET_ACCESS_KEY),
-            session_token=credential(secret, SESSION_TOKEN) if SESSION_TOKEN in _data(secret) else None,
+            session_token=credential(secret, SESSION_TOKEN) if has_key(secret, SESSION_TOKEN) else None,
         )
 
     async def _certificates(self, kubernetes: Kubernetes) -> str | None:
         ref = self.config.ca_secret_ref
         if ref is None:
             return None
-        return certificates(await self._secret(kubernetes, ref.name), ref.key)
-
-    async def _secret(self, kubernetes: Kubernetes, name: str) -> JsonObject:
-        try:
-            return await kubernetes.get(SECRETS, self.namespace, name)
-        except NotFoundError:
-            message = f"Secret {self.namespace}/{name} does not exist; create it or correct its name."
-            raise UnusableError("SecretNotFound", message) from None
+        return certificates(await secret_named(kubernetes, self.namespace, ref.name), ref.key)
 
     async def _need_service_account(self, kubernetes: Kubernetes) -> None:
         name = self.config.service_account_name
@@ -220,60 +211,3 @@ class S3(ArtifactStore[S3Config]):
         except NotFoundError:
             message = f"ServiceAccount {self.namespace}/{name} does not exist; create it or correct serviceAccountName."
             raise UnusableError("ServiceAccountNotFound", message) from None
-
-
-class UnusableError(Exception):
-    """Something in the cluster that the store needs is missing or wrong."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
-def credential(secret: JsonObject, key: str) -> str:
-    """Return the value of a key that holds a part of an access key; raises UnusableError."""
-    where = f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
-    value = _value(secret, key)
-    if not value:
-        problem = "has no key" if value is None else "has an empty"
-        raise UnusableError("SecretKeyMissing", f"{where} {problem} {key}; add it.")
-    try:
-        text = value.decode("ascii")
-    except UnicodeDecodeError:
-        text = ""
-    if not text.isprintable() or not text or " " in text:
-        message = f"{where} has blanks, line ends or other foreign characters in {key}; store the bare value."
-        raise UnusableError("InvalidCredentials", message)
-    return text
-
-
-def certificates(secret: JsonObject, key: str) -> str:
-    """Return the PEM certificates that a key holds; raises UnusableError."""
-    where = f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
-    value = _value(secret, key)
-    if value is None:
-        raise UnusableError("SecretKeyMissing", f"{where} has no key {key}; add it.")
-    try:
-        text = value.decode("ascii")
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (UnicodeDecodeError, ssl.SSLError, ValueError):
-        message = f"{where} has no PEM certificate in {key}; put the certificate of the authority there, as text."
-        raise UnusableError("CASecretInvalid", message) from None
-    return text
-
-
-def _data(secret: JsonObject) -> JsonObject:
-    return secret.get("data") or {}
-
-
-def _value(secret: JsonObject, key: str) -> bytes | None:
-    encoded = _data(secret).get(key)
-    return None if encoded is None else base64.b64decode(encoded)
-
-
-def _from_secret(secret: str, key: str, *, optional: bool = False) -> JsonObject:
-    ref: JsonObject = {"name": secret, "key": key}
-    if optional:
-        ref["optional"] = True
-    return {"name": key, "valueFrom": {"secretKeyRef": ref}}
