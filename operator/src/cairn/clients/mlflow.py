@@ -1,0 +1,233 @@
+"""MLflow's REST API, as far as Cairn uses it (https://mlflow.org/docs/latest/api_reference/rest-api.html).
+
+The package `mlflow` is not used: it takes 1.4 s and 170 MiB to import, and has no asynchronous side.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Literal, cast
+from urllib.parse import quote
+
+import aiohttp
+
+from cairn.api.base import JsonObject
+
+ANSWER_SECONDS = 10.0
+"""How long an answer is waited for."""
+RUNS_AT_ONCE = 1000
+"""That a search tells of in one answer."""
+LARGEST_ERROR = 1024
+"""Characters of a server's words that are told."""
+ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+DOES_NOT_EXIST = "RESOURCE_DOES_NOT_EXIST"
+INVALID_HOST = "Invalid Host header"
+
+RunState = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+
+
+class MLflowError(Exception):
+    """MLflow did not do it; the message says why, as a part of a sentence."""
+
+
+class UnreachableError(MLflowError):
+    """It does not answer: another try may succeed."""
+
+
+class UntrustedError(UnreachableError):
+    """Its certificate is not one of an authority that is trusted."""
+
+
+class RefusedError(MLflowError):
+    """It answers that it does not do it."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether another try of the same may succeed."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status == HTTPStatus.TOO_MANY_REQUESTS
+
+    @property
+    def concerns_all(self) -> bool:
+        """Whether any other request would be answered in the same way, as far as one can tell."""
+        of_the_log_in = self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        return self.may_pass or of_the_log_in or not self.code
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a server is reached."""
+
+    uri: str
+    """Its URL, such as `http://mlflow.ml:5000`, without a slash at the end."""
+    authorization: str | None = field(default=None, repr=False)
+    """The header of that name."""
+    ca: str | None = field(default=None, repr=False)
+    """PEM certificates that are trusted, besides the usual ones."""
+
+
+class MLflow:
+    """One server, with one connection pool for as long as it is used."""
+
+    def __init__(self, access: Access, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._access = access
+        self._timeout = aiohttp.ClientTimeout(total=seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # ---- the server
+
+    async def version(self) -> str:
+        """Return the server's version, such as `3.17.2`."""
+        return (await self._ask("GET", "/version")).decode(errors="replace").strip()
+
+    async def need_database(self) -> None:
+        """Return once the server has asked its database, which /health does not."""
+        await self._call("GET", "experiments/search", params={"max_results": "1"})
+
+    async def put_artifact(self, path: str, content: bytes) -> None:
+        """Keep an artifact by way of the server, below its destination."""
+        await self._ask("PUT", f"{_ARTIFACTS}/{quote(path)}", data=content)
+
+    async def get_artifact(self, path: str) -> bytes:
+        """Return such an artifact."""
+        return await self._ask("GET", f"{_ARTIFACTS}/{quote(path)}")
+
+    async def delete_artifact(self, path: str) -> None:
+        """Delete such an artifact."""
+        await self._ask("DELETE", f"{_ARTIFACTS}/{quote(path)}")
+
+    # ---- experiments and runs
+
+    async def experiment_named(self, name: str) -> str:
+        """Return the ID of an experiment, which is created if it is not there."""
+        try:
+            found = await self._call("GET", "experiments/get-by-name", params={"experiment_name": name})
+        except RefusedError as error:
+            if error.code != DOES_NOT_EXIST:
+                raise
+        else:
+            return found["experiment"]["experiment_id"]
+        try:
+            return (await self._call("POST", "experiments/create", {"name": name}))["experiment_id"]
+        except RefusedError as error:
+            if error.code != ALREADY_EXISTS:
+                raise
+        return await self.experiment_named(name)  # somebody else has just created it
+
+    async def runs_tagged(self, experiment: str, tags: Mapping[str, str]) -> Sequence[JsonObject]:
+        """Return the runs of an experiment with these tags, the oldest first; deleted ones are none."""
+        filters = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        body: JsonObject = {
+            "experiment_ids": [experiment],
+            "filter": filters,
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": RUNS_AT_ONCE,
+        }
+        found: list[JsonObject] = []
+        while True:
+            page = await self._call("POST", "runs/search", body)
+            found += page.get("runs", [])
+            if not page.get("next_page_token"):
+                return found
+            body["page_token"] = page["next_page_token"]
+
+    async def create_run(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> JsonObject:
+        """Create a run that is RUNNING since a moment, in milliseconds; return it."""
+        body = {"experiment_id": experiment, "run_name": name, "start_time": start_time, "tags": _items(tags)}
+        return (await self._call("POST", "runs/create", body))["run"]
+
+    async def log_batch(
+        self,
+        run: str,
+        *,
+        metrics: Sequence[JsonObject] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record metrics, each `{key, value, timestamp, step}`, params and tags; the same again changes nothing."""
+        body = {"run_id": run, "metrics": list(metrics), "params": _items(params or {}), "tags": _items(tags or {})}
+        await self._call("POST", "runs/log-batch", body)
+
+    async def log_inputs(self, run: str, datasets: Sequence[JsonObject]) -> None:
+        """Record datasets that a run has read, each `{dataset: {name, digest, …}, tags}`."""
+        await self._call("POST", "runs/log-inputs", {"run_id": run, "datasets": list(datasets)})
+
+    async def update_run(self, run: str, state: RunState, end_time: int | None) -> None:
+        """Set a run's state, and when it ended, in milliseconds."""
+        body: JsonObject = {"run_id": run, "status": state}
+        if end_time is not None:
+            body["end_time"] = end_time
+        await self._call("POST", "runs/update", body)
+
+    async def delete_run(self, run: str) -> None:
+        """Delete a run; MLflow can restore it for a while."""
+        await self._call("POST", "runs/delete", {"run_id": run})
+
+    # ---- requests
+
+    async def _call(
+        self, method: str, endpoint: str, body: JsonObject | None = None, *, params: Mapping[str, str] | None = None
+    ) -> JsonObject:
+        content = await self._ask(method, f"/api/2.0/mlflow/{endpoint}", json=body, params=params)
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise MLflowError("does not answer as MLflow does: look where the URI leads to")
+        return cast(JsonObject, answer)
+
+    async def _ask(self, method: str, path: str, **content: Any) -> bytes:
+        """Return an answer's content; raises MLflowError."""
+        session = self._session = self._session or self._open()
+        try:
+            async with session.request(method, self._access.uri + path, **content) as answer:
+                told = await answer.read()
+        except TimeoutError as error:
+            raise UnreachableError(f"has not answered within {self._timeout.total:g} s") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise UntrustedError(f"has a certificate that is not trusted: {error.certificate_error}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(f"cannot be reached: {error}") from error
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise RefusedError(answer.status, *_refusal(told))
+        return told
+
+    def _open(self) -> aiohttp.ClientSession:
+        headers = {"Authorization": self._access.authorization} if self._access.authorization else {}
+        context = ssl.create_default_context()
+        if self._access.ca is not None:
+            context.load_verify_locations(cadata=self._access.ca)
+        connector = aiohttp.TCPConnector(ssl=context)
+        return aiohttp.ClientSession(headers=headers, connector=connector, timeout=self._timeout, trust_env=True)
+
+
+_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+def _items(pairs: Mapping[str, str]) -> list[JsonObject]:
+    return [{"key": key, "value": value} for key, value in pairs.items()]
+
+
+def _refusal(content: bytes) -> tuple[str, str]:
+    """Return the code and the words of a refusal, which is JSON where MLflow itself refuses."""
+    text = content.decode(errors="replace")
+    try:
+        told = json.loads(text)
+        return str(told["error_code"]), str(told.get("message", ""))[:LARGEST_ERROR]
+    except (ValueError, KeyError, TypeError):
+        return "", " ".join(text.split())[:LARGEST_ERROR]
