@@ -21,6 +21,7 @@ from .schema import nodes, spec_schema, status_schema
 DEFAULTS: dict[str, Any] = {
     "PipelineRun spec.suspend": False,
     "PipelineRun spec.rerunOf.from": "Failed",
+    "PipelineRun spec.tracking.disabled": False,
     "PipelineRun spec.steps[].interpreter": ["python", "-c"],
     "PipelineRun spec.steps[].outputs.artifacts[].type": "File",
     "PipelineRun spec.failurePolicy": "ContinueOnFailure",
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "StackComponent spec.orchestrator.local.workspaceSize": "10Gi",
     "StackComponent spec.artifactStore.local.claim.size": "10Gi",
     "StackComponent spec.artifactStore.local.claim.accessMode": "ReadWriteOnce",
+    "StackComponent spec.experimentTracker.mlflow.experimentPrefix": "",
     "StackComponent spec.artifactStore.s3.prefix": "",
     "StackComponent spec.artifactStore.s3.region": "us-east-1",
     "StackComponent spec.artifactStore.s3.addressingStyle": "Auto",
@@ -128,7 +130,7 @@ SHOWN = {
 }
 COLUMNS = {
     "StackComponent": ["Type", "Flavor", "Ready", "Reason", "Age"],
-    "Stack": ["Ready", "Orchestrator", "Artifacts", "Runs", "Reason", "Age"],
+    "Stack": ["Ready", "Orchestrator", "Artifacts", "Tracker", "Runs", "Reason", "Age"],
     "PipelineRun": ["Status", "Pipeline", "Stack", "Steps", "Seconds", "Age"],
 }
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster
-from manifests import ORCHESTRATORS, RESTRICTED, WORKLOADS, component, s3, secret, stack
+from manifests import ORCHESTRATORS, RESTRICTED, WORKLOADS, component, python, run, s3, secret, stack
+from mlflow_server import MLflowServer, mlflow_server, recorded
 from s3 import S3Server, s3_server
 
-LAST = ("test_faults.py", "test_permissions.py", "test_uninstall.py")
+LAST = ("test_tracking_faults.py", "test_faults.py", "test_permissions.py", "test_uninstall.py")
 """Faults that concern all, tests of what the others leave behind, and the end of the operator, in this order."""
 
 
@@ -77,6 +78,32 @@ def shared_stacks(cluster: Cluster, s3_service: S3Server, shared_bucket: str) ->
     """Such a namespace for all tests of a module, whose runs can then go on at the same time."""
     with cluster.temporary_namespace(f"e2e-{secrets.token_hex(4)}", RESTRICTED) as namespace:
         yield _with_stacks(namespace, s3_service, shared_bucket)
+
+
+@pytest.fixture(scope="module")
+def mlflow(cluster: Cluster) -> Iterator[MLflowServer]:
+    """A server without log-in."""
+    with (
+        cluster.temporary_namespace(f"e2e-mlflow-{secrets.token_hex(4)}", RESTRICTED) as namespace,
+        mlflow_server(namespace) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tracked(shared_stacks: Cluster, mlflow: MLflowServer) -> Cluster:
+    """A namespace with a Stack for each orchestrator, whose runs are recorded."""
+    config = {"mlflow": {"uri": mlflow.uri, "externalURL": "https://mlflow.example.com", "experimentPrefix": "team-a/"}}
+    shared_stacks.apply(component("mlflow", {"experimentTracker": config}))
+    for orchestrator in ORCHESTRATORS:
+        tracks = {"experimentTrackerRef": {"name": "mlflow"}}
+        shared_stacks.apply(stack(f"tracked-{orchestrator}", orchestrator=orchestrator, store="bucket", **tracks))
+    for orchestrator in ORCHESTRATORS:
+        shared_stacks.wait_condition("Stack", f"tracked-{orchestrator}", "Ready", status="True", timeout=30)
+    # A server that has just started takes longer for its first answers than a step waits to know where it is recorded.
+    shared_stacks.create(run("first", [python("only", "pass")], on="tracked-kubernetes"))
+    recorded(shared_stacks, "first")
+    return shared_stacks
 
 
 def _with_stacks(namespace: Cluster, s3_service: S3Server, bucket: str) -> Cluster:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,28 @@ PORT = 5000
 
 
 def image() -> str:
-    """Return the reference of the server's image, as `make images` has built it."""
+    """Return the reference of the server's image, which has MLflow for steps, too."""
     lines = (CHECKOUT / ".cluster/images.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines)["MLFLOW_IMAGE"]
+
+
+@dataclass(frozen=True)
+class MLflowRun:
+    """A run as MLflow tells of it."""
+
+    id: str
+    name: str
+    status: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    datasets: dict[str, str]
+    """Digests by name."""
+
+    @property
+    def parent(self) -> str | None:
+        """The ID of the run that it is nested in."""
+        return self.tags.get("mlflow.parentRunId")
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,34 @@ class MLflowServer:
 
     cluster: Cluster
     way: PortForward
+
+    @property
+    def uri(self) -> str:
+        """Its address within the cluster."""
+        return f"http://mlflow.{self.cluster.namespace}:{PORT}"
+
+    def runs(self, experiment: str) -> Sequence[MLflowRun]:
+        """Return the runs of an experiment, the oldest first."""
+        found = self.ask(f"experiments/get-by-name?experiment_name={experiment}")
+        ids = [found["experiment"]["experiment_id"]]
+        body = {"experiment_ids": ids, "order_by": ["attributes.start_time ASC"], "max_results": 1000}
+        return [_run(item) for item in self.ask("runs/search", body).get("runs", [])]
+
+    def scale(self, replicas: int) -> None:
+        """Stop the server, or start it again."""
+        self.way.close()
+        self.cluster.kubectl("scale", "deployment/mlflow", f"--replicas={replicas}")
+        self.cluster.wait(
+            "Deployment", "mlflow", lambda body: body.get("status", {}).get("readyReplicas", 0) == replicas, 120
+        )
+
+    def kill(self) -> None:
+        """Delete the server's pod without a warning, and wait for the next one."""
+        self.way.close()
+        (pod,) = self.cluster.list("Pod", "app.kubernetes.io/instance=mlflow")
+        self.cluster.delete("Pod", pod["metadata"]["name"], grace_period=0)
+        self.cluster.wait_gone("Pod", pod["metadata"]["name"], 60)
+        self.cluster.wait("Deployment", "mlflow", lambda body: body.get("status", {}).get("readyReplicas") == 1, 120)
 
     def ask(self, endpoint: str, body: Body | None = None, **headers: str) -> Any:
         """Return what the server answers to a request of its REST API, which must not fail."""
@@ -49,6 +96,15 @@ class MLflowServer:
         except urllib.error.HTTPError as error:
             return error.code
         raise AssertionError(f"{endpoint} is not refused")
+
+
+def recorded(namespace: Cluster, name: str, timeout: float = 60) -> Body:
+    """Wait until all of a run is recorded, and return it."""
+    namespace.finished(name, timeout=300)
+    namespace.wait_condition("PipelineRun", name, "Tracked", status="True", reason="Recorded", timeout=timeout)
+    body = namespace.get("PipelineRun", name)
+    assert body is not None
+    return body
 
 
 @contextmanager
@@ -78,3 +134,17 @@ def helm(namespace: Cluster, *arguments: str) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
     return done.stdout
+
+
+def _run(item: Body) -> MLflowRun:
+    info, data = item["info"], item["data"]
+    inputs = item.get("inputs", {}).get("dataset_inputs", [])
+    return MLflowRun(
+        info["run_id"],
+        info["run_name"],
+        info["status"],
+        {param["key"]: param["value"] for param in data.get("params", [])},
+        {metric["key"]: metric["value"] for metric in data.get("metrics", [])},
+        {tag["key"]: tag["value"] for tag in data.get("tags", [])},
+        {one["dataset"]["name"]: one["dataset"]["digest"] for one in inputs},
+    )

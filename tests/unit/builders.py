@@ -209,13 +209,16 @@ def component_body(name: str, spec: JsonObject, *, ready: bool | None = None, **
     return body
 
 
-def stack_body(name: str, *, orchestrator: str = "jobs", store: str = "bucket", **metadata: Any) -> JsonObject:
+def stack_body(
+    name: str, *, orchestrator: str = "jobs", store: str = "bucket", tracker: str | None = None, **metadata: Any
+) -> JsonObject:
     """Return a Stack."""
+    tracks = {"experimentTrackerRef": {"name": tracker}} if tracker is not None else {}
     return {
         "apiVersion": API_VERSION,
         "kind": "Stack",
         "metadata": {"namespace": NAMESPACE, "name": name, "generation": 1, **metadata},
-        "spec": {"orchestratorRef": {"name": orchestrator}, "artifactStoreRef": {"name": store}},
+        "spec": {"orchestratorRef": {"name": orchestrator}, "artifactStoreRef": {"name": store}, **tracks},
     }
 
 
@@ -226,4 +229,5 @@ BUCKET_SPEC: JsonObject = {
     "artifactStore": {"s3": {"bucket": "ml-artifacts", "credentialsSecretRef": {"name": "s3-credentials"}}}
 }
 DISK_SPEC: JsonObject = {"artifactStore": {"local": {}}}
+MLFLOW_SPEC: JsonObject = {"experimentTracker": {"mlflow": {"uri": "http://mlflow.ml:5000"}}}
 GPU_SPEC: JsonObject = {"stepOperator": {"kubernetes": {}}}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 from cairn.clients.cluster import Cluster
-from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
-from cairn.components.open_stores import OpenStores
+from cairn.components.base import StoreClient, StoreUnavailableError
+from cairn.components.connections import Connections, Reachable
 
 
 class FakeStore(StoreClient):
@@ -47,7 +46,7 @@ class FakeStore(StoreClient):
             if one.startswith(below)
         }
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing is open."""
 
     async def _answer(self) -> None:
@@ -56,12 +55,12 @@ class FakeStore(StoreClient):
             raise self.refusal
 
 
-class OneStoreForAll(OpenStores):
+class OneStoreForAll(Connections[StoreClient]):
     """Opens the same store whatever a component says."""
 
     def __init__(self, cluster: Cluster, store: StoreClient) -> None:
         super().__init__(cluster)
         self._store = store
 
-    async def client_of(self, store: ArtifactStore[Any]) -> StoreClient:
+    async def client_of(self, component: Reachable[StoreClient]) -> StoreClient:
         return self._store

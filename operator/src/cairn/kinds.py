@@ -59,6 +59,7 @@ def kinds() -> tuple[Kind, ...]:
                 ready,
                 Column("Orchestrator", ".status.orchestrator", "The orchestrator's flavor."),
                 Column("Artifacts", ".status.artifactStore", "The artifact store's flavor."),
+                Column("Tracker", ".status.experimentTracker", "The experiment tracker's flavor."),
                 Column("Runs", ".status.activeRuns", "Runs that have not finished.", type="integer"),
                 ready_reason,
                 AGE,
@@ -86,6 +87,7 @@ def kinds() -> tuple[Kind, ...]:
                 Column("Seconds", ".status.durationSeconds", "Duration of a finished run.", type="integer"),
                 AGE,
                 Column("Message", _condition("Succeeded", "message"), "The cause in a sentence.", wide=True),
+                Column("Record", ".status.tracking.url", "Where the experiment tracker shows the run.", wide=True),
             ],
         ),
     )

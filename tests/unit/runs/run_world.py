@@ -12,12 +12,23 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.clients.store import Key
 from cairn.runs.reconciler import RunReconciler
-from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, LAPTOP_SPEC, RUN, TRANSFER, component_body, run_body, stack_body
+from tests.unit.builders import (
+    BUCKET_SPEC,
+    JOBS_SPEC,
+    LAPTOP_SPEC,
+    MLFLOW_SPEC,
+    RUN,
+    TRANSFER,
+    component_body,
+    run_body,
+    stack_body,
+)
 from tests.unit.clock import ManualClock
 from tests.unit.direct_evaluator import DirectEvaluator
 from tests.unit.fake_kubernetes import World
 from tests.unit.fake_registries import FakeRegistries
 from tests.unit.fake_stores import FakeStore, OneStoreForAll
+from tests.unit.fake_tracker import FakeTracker, OneTrackerForAll
 from tests.unit.pods import PodStory
 
 CREATE_JOBS, WRITE_STATUS = "create jobs", "patch-status pipelineruns"
@@ -25,8 +36,8 @@ PRODUCTION = {"stackRef": {"name": "production"}}
 RUN_KEY: Key = (RUN.namespace, RUN.name)
 
 
-TURNS_OF_THE_LOOP = 10
-"""More than it takes to keep a log."""
+TURNS_OF_THE_LOOP = 30
+"""More than it takes to keep a log, or to record an attempt."""
 
 
 class OperatorDiedError(Exception):
@@ -43,8 +54,11 @@ class RunWorld(World):
         self.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, ready=True))
         self.apply(STACKS, stack_body("production"))
         self.apply(STACKS, stack_body("one-pod", orchestrator="laptop"))
+        self.apply(STACK_COMPONENTS, component_body("mlflow", MLFLOW_SPEC, ready=True))
+        self.apply(STACKS, stack_body("tracked", tracker="mlflow"))
         self.clock = ManualClock()
         self.store = FakeStore()
+        self.tracker = FakeTracker()
         self.registries = FakeRegistries()
         self.woken: list[Key] = []
         """Runs that what is done beside reconciles has woken."""
@@ -98,6 +112,7 @@ class RunWorld(World):
             DirectEvaluator(),
             clock=self.clock,
             stores=OneStoreForAll(cluster, self.store),
+            trackers=OneTrackerForAll(cluster, self.tracker),
             registries=self.registries,
         )
 
@@ -141,6 +156,9 @@ class RunWorld(World):
         """Return the pods that their kubelet was told to stop."""
         pods = self.kubernetes.all(PODS)
         return [pod["metadata"]["name"] for pod in pods if pod["spec"].get("activeDeadlineSeconds") == 1]
+
+    def runs(self) -> list[str]:
+        return [run["metadata"]["name"] for run in self.kubernetes.all(PIPELINE_RUNS)]
 
     def pods(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in self.kubernetes.all(PODS)]

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from tests.unit.builders import RUN, run_body, run_spec, stack_body, step
+from tests.unit.fake_tracker import AWAY
 from tests.unit.runs.run_world import RunWorld
 
 PRODUCTION = {"stackRef": {"name": "production"}}
+TRACKED = {"stackRef": {"name": "tracked"}}
 
 
 async def ended(world: RunWorld, **fields: Any) -> None:
     """Have a run end well."""
-    world.run(run_spec(step("only"), **PRODUCTION, **fields))
+    world.run(run_spec(step("only"), **{**PRODUCTION, **fields}))
     await world.reconcile()
     world.put(world.pod(world.jobs()[0]).all_end_well())
     await world.reconcile()
@@ -110,3 +113,46 @@ async def test_runs_beyond_the_stack_s_history_are_deleted(world: RunWorld):
     await world.reconcile()
 
     assert world.kubernetes.all(PIPELINE_RUNS) == []
+
+
+class TestRunsThatAreNotRecorded:
+    """Are kept for a day, so that they can be: what happened is known from nothing else."""
+
+    @pytest.fixture
+    def world(self) -> Iterator[RunWorld]:
+        world = RunWorld()
+        world.tracker.problem = AWAY
+        yield world
+        world.reconciler.stop()
+
+    async def test_though_they_expire(self, world: RunWorld):
+        await ended(world, ttlSecondsAfterFinished=90, **TRACKED)
+        world.clock.advance(100)
+        await world.reconcile()
+        kept = world.runs()
+
+        world.clock.advance(24 * 3600)
+        await world.reconcile()
+
+        assert (kept, world.runs()) == ([RUN.name], [])
+
+    async def test_though_they_are_too_many(self, world: RunWorld):
+        stack = stack_body("tracked", tracker="mlflow")
+        stack["spec"]["successfulRunsHistoryLimit"] = 0
+        world.apply(STACKS, stack)
+        await ended(world, **TRACKED)
+        await world.reconcile()
+        kept = world.runs()
+
+        world.clock.advance(24 * 3600)
+        await world.reconcile()
+
+        assert (kept, world.runs()) == ([RUN.name], [])
+
+    async def test_no_longer_than_until_they_are(self, world: RunWorld):
+        world.tracker.problem = None
+        await ended(world, ttlSecondsAfterFinished=90, **TRACKED)
+        world.clock.advance(90)
+        await world.reconcile()
+
+        assert world.runs() == []

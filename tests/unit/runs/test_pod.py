@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cairn.api.base import JsonObject
 from cairn.api.pod_template import EnvVar
+from cairn.components.records import StepAccess
 from cairn.runs.pod import RESULTS_FILE, Attempt, build_pod, pod_settings
 from tests.unit.builders import (
     inputs,
@@ -266,3 +269,46 @@ def test_a_chain_keeps_its_order_for_every_step():
     assert names == [
         name for index in range(3) for name in (f"cairn-fetch-{index}", f"s{index}", f"cairn-publish-{index}")
     ]
+
+
+class TestTracking:
+    """What a step needs to record into the record of its attempt."""
+
+    ACCESS = StepAccess(
+        ({"name": "MLFLOW_RUN_ID", "value": "abc"},),
+        ({"name": "ca", "secret": {"secretName": "authority"}},),
+        ({"name": "ca", "mountPath": "/ca"},),
+    )
+
+    def test_its_container_has(self):
+        context = replace(pod_context(), tracking={("load", 1): self.ACCESS})
+
+        spec = build_pod(context, [Attempt(step("load"), 1)])["spec"]
+
+        (container,) = spec["containers"]
+        assert {"name": "MLFLOW_RUN_ID", "value": "abc"} in container["env"]
+        assert container["volumeMounts"] == [{"name": "ca", "mountPath": "/ca"}]
+        assert spec["volumes"] == [{"name": "ca", "secret": {"secretName": "authority"}}]
+
+    def test_another_attempt_has_not(self):
+        context = replace(pod_context(), tracking={("load", 1): self.ACCESS})
+
+        (container,) = build_pod(context, [Attempt(step("load"), 2)])["spec"]["containers"]
+
+        assert "MLFLOW_RUN_ID" not in {variable["name"] for variable in container["env"]}
+
+    def test_steps_of_one_pod_share_the_volume(self):
+        context = replace(pod_context(local_stack()), tracking={("load", 1): self.ACCESS, ("train", 1): self.ACCESS})
+
+        spec = build_pod(context, [Attempt(step("load"), 1), Attempt(step("train"), 1)])["spec"]
+
+        assert [volume["name"] for volume in spec["volumes"]] == ["ca"]
+
+    def test_what_the_step_sets_itself_takes_precedence(self):
+        own = step("load", env=[{"name": "MLFLOW_RUN_ID", "value": "own"}])
+        context = replace(pod_context(), tracking={("load", 1): self.ACCESS})
+
+        (container,) = build_pod(context, [Attempt(own, 1)])["spec"]["containers"]
+
+        values = [variable["value"] for variable in container["env"] if variable["name"] == "MLFLOW_RUN_ID"]
+        assert values == ["own"]

@@ -14,6 +14,7 @@ from tests.unit.builders import (
     GPU_SPEC,
     JOBS_SPEC,
     LAPTOP_SPEC,
+    MLFLOW_SPEC,
     component_body,
     stack_body,
 )
@@ -24,6 +25,9 @@ COMPONENTS = {
     "bucket": component_body("bucket", BUCKET_SPEC, ready=True),
     "disk": component_body("disk", DISK_SPEC, ready=True),
     "gpu": component_body("gpu", GPU_SPEC, ready=True),
+    "mlflow": component_body("mlflow", MLFLOW_SPEC, ready=True),
+    "mlflow-away": component_body("mlflow-away", MLFLOW_SPEC, ready=False),
+    "mlflow-new": component_body("mlflow-new", MLFLOW_SPEC),
     "broken": component_body("broken", BUCKET_SPEC, ready=False),
     "new": component_body("new", BUCKET_SPEC),
     "changed": component_body("changed", BUCKET_SPEC, ready=True, generation=2),
@@ -72,6 +76,35 @@ def test_a_component_that_cannot_be_used_says_why(store: str, reason: str, messa
     assert resolution.stack is None
     assert resolution.reason == ("ComponentsNotChecked" if reason == "NotChecked" else "ComponentsNotReady")
     assert resolution.message == f"artifactStore {store}: {message.removesuffix('.')}."
+
+
+def test_a_stack_may_have_an_experiment_tracker():
+    resolution = resolved(spec(experimentTrackerRef={"name": "mlflow"}))
+
+    assert resolution.reason == "ComponentsReady"
+    assert resolution.stack is not None
+    assert resolution.stack.experiment_tracker is not None
+    assert resolution.stack.experiment_tracker.name == "mlflow"
+    assert resolution.flavor_of("experimentTracker") == "mlflow"
+
+
+def test_runs_go_on_without_the_tracker_that_they_were_to_be_recorded_by():
+    resolution = resolved(spec(experimentTrackerRef={"name": "mlflow-away"}))
+
+    assert resolution.reason == "ExperimentTrackerNotReady"
+    assert resolution.message.startswith("Runs go on without what is not ready, and are recorded later: ")
+    assert resolution.stack is not None
+    assert resolution.stack.experiment_tracker is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("gone", "NotFound"), ("bucket", "WrongType"), ("mlflow-new", "NotChecked")]
+)
+def test_but_not_without_one_that_may_be_none(name: str, reason: str):
+    resolution = resolved(spec(experimentTrackerRef={"name": name}))
+
+    assert resolution.stack is None
+    assert [status.reason for status in resolution.components if not status.ready] == [reason]
 
 
 def test_every_component_that_is_not_ready_is_told():

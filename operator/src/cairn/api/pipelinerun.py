@@ -13,12 +13,14 @@ from cairn.api.base import (
     Model,
     ObjectName,
     Rule,
+    consists_of,
     list_map,
     rules,
 )
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import Step
 
+EXPERIMENT = r"^[-_./ a-zA-Z0-9]*$"
 FROM_FAILED_OR_STEP = r"^(Failed|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
 MOST_STEPS = 500
 MOST_FINALLY = 20
@@ -64,6 +66,31 @@ class Source(Model):
     git: GitSource = Field(description="A Git repository. It is recorded, never fetched.")
 
 
+class TrackingTag(Model):
+    """A tag of the run's record."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[-_./ a-zA-Z0-9]*$")] = Field(
+        description="Name of the tag.",
+        json_schema_extra=rules(
+            consists_of("-_./ a-zA-Z0-9", "must be letters, digits, spaces, -, _, . and /, such as team"),
+            Rule(
+                "!self.startsWith('mlflow.') && !self.startsWith('cairn.')",
+                "begins with mlflow. or cairn., which are theirs: choose another name",
+            ),
+        ),
+    )
+    value: str = Field(description="Its value.", max_length=1024)
+
+
+class Tracking(Model):
+    """How the run is recorded."""
+
+    disabled: bool = Field(default=False, description="Whether the run is not recorded.")
+    tags: Annotated[tuple[TrackingTag, ...], Field(max_length=32)] | None = Field(
+        default=None, description="Tags of the run's record.", json_schema_extra=list_map("name")
+    )
+
+
 class RerunOf(Model):
     """An earlier run, whose steps are taken over as far as they succeeded."""
 
@@ -85,6 +112,8 @@ IMMUTABLE_IF_GIVEN = (
     "podTemplate",
     "finally",
     "rerunOf",
+    "experiment",
+    "tracking",
 )
 
 
@@ -97,6 +126,13 @@ class PipelineRunSpec(Model):
         description="Stack to run on. Left out: the Stack of the namespace with the annotation "
         'cairn.dev/default-stack: "true", else the built-in stack `default` (local orchestrator, local artifact '
         "store).",
+    )
+    experiment: Annotated[str, Field(min_length=1, max_length=256, pattern=EXPERIMENT)] | None = Field(
+        default=None,
+        description="Experiment that the run is recorded in, by the stack's experiment tracker. Left out: the pipeline's name.",
+        json_schema_extra=rules(
+            consists_of("-_./ a-zA-Z0-9", "must be letters, digits, spaces, -, _, . and /, such as wine/baseline")
+        ),
     )
     parameters: Annotated[tuple[Parameter, ...], Field(max_length=100)] | None = Field(
         default=None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
@@ -132,6 +168,9 @@ class PipelineRunSpec(Model):
         default=None,
         description="Takes over steps of an earlier run instead of running them: those that succeeded there, are written alike in "
         "both runs, and need nothing that runs again. The parameters must be the same.",
+    )
+    tracking: Tracking | None = Field(
+        default=None, description="How the run is recorded by the stack's experiment tracker, if it has one."
     )
     source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
     pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")

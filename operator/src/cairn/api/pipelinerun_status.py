@@ -167,6 +167,24 @@ class ResolvedStack(Model):
     )
 
 
+class TrackingStatus(Model):
+    """Where the run is recorded."""
+
+    experiment_id: str = Field(
+        validation_alias="experimentID",
+        serialization_alias="experimentID",
+        description="The experiment, by the tracker's own ID.",
+        max_length=64,
+    )
+    run_id: str = Field(
+        validation_alias="runID",
+        serialization_alias="runID",
+        description="The run's record, by the tracker's own ID.",
+        max_length=64,
+    )
+    url: str = Field(description="Where people see it.", max_length=1024)
+
+
 class StepCounts(Model):
     """How many steps are in each state."""
 
@@ -186,7 +204,8 @@ class PipelineRunStatus(Model):
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
-        description="`Succeeded`: Unknown while it runs, then True or False. `Finished`: True at either end.",
+        description="`Succeeded`: Unknown while it runs, then True or False. `Finished`: True at either end. `Tracked`, where "
+        "the stack has an experiment tracker: whether all that has happened is recorded there.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
@@ -196,6 +215,9 @@ class PipelineRunStatus(Model):
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")
     duration_seconds: int | None = Field(default=None, description="Time from start to end, in seconds.", ge=0)
     stack: ResolvedStack | None = Field(default=None, description="The stack as it was when the run started.")
+    tracking: TrackingStatus | None = Field(
+        default=None, description="Where the run is recorded, if its stack has an experiment tracker."
+    )
     steps_summary: str | None = Field(
         default=None, description="Steps that succeeded, of all steps, such as 3/5.", max_length=16
     )

@@ -24,6 +24,11 @@ class StackSpec(Model):
 
     orchestrator_ref: LocalRef = Field(description="StackComponent that runs the steps (type `orchestrator`).")
     artifact_store_ref: LocalRef = Field(description="StackComponent that keeps the artifacts (type `artifactStore`).")
+    experiment_tracker_ref: LocalRef | None = Field(
+        default=None,
+        description="StackComponent that records the runs (type `experimentTracker`). While it is not Ready runs go on, and are "
+        "recorded later.",
+    )
     step_operator_refs: Annotated[tuple[LocalRef, ...], Field(max_length=16)] | None = Field(
         default=None,
         description="StackComponents that single steps may ask for with `stepOperatorRef` (type `stepOperator`), such "
@@ -80,6 +85,9 @@ class StackStatus(Model):
     )
     orchestrator: str | None = Field(default=None, description="The orchestrator's flavor.", max_length=63)
     artifact_store: str | None = Field(default=None, description="The artifact store's flavor.", max_length=63)
+    experiment_tracker: str | None = Field(
+        default=None, description="The experiment tracker's flavor, where the stack has one.", max_length=63
+    )
     components: Annotated[tuple[ComponentStatus, ...], Field(max_length=64)] = Field(
         default=(), description="Each component and its readiness.", json_schema_extra=list_map("type", "name")
     )

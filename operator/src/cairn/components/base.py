@@ -11,16 +11,19 @@ from cairn.api.base import JsonObject, Model
 from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.store import Key
+from cairn.components.records import StepAccess, TrackerClient
 
 Config = TypeVar("Config", bound=Model)
 
 ORCHESTRATOR = "orchestrator"
 ARTIFACT_STORE = "artifactStore"
+EXPERIMENT_TRACKER = "experimentTracker"
 STEP_OPERATOR = "stepOperator"
 
 TYPE_DESCRIPTIONS: Mapping[str, str] = {
     ORCHESTRATOR: "Runs the steps of a pipeline.",
     ARTIFACT_STORE: "Keeps the artifacts that steps write.",
+    EXPERIMENT_TRACKER: "Records runs: their parameters, metrics, artifacts and ends.",
     STEP_OPERATOR: "Runs single steps in a way of its own, such as on nodes with a GPU.",
 }
 
@@ -51,6 +54,8 @@ class Flavor(ABC, Generic[Config]):
     type: ClassVar[str]
     flavor: ClassVar[str]
     config_model: ClassVar[type[Model]]
+    runs_wait_for_it: ClassVar[bool] = True
+    """Whether runs cannot go on while it is not ready."""
 
     def __init__(self, namespace: str, name: str, config: Config) -> None:
         self.namespace = namespace
@@ -103,6 +108,39 @@ class Orchestrator(Flavor[Config]):
     def workspace_size(self) -> str | None:
         """Size limit of the volume of a pod that inputs and outputs pass through; None for no limit but the node's."""
         return None
+
+
+class ExperimentTracker(Flavor[Config]):
+    """Records runs."""
+
+    type = EXPERIMENT_TRACKER
+    runs_wait_for_it = False
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """Address of the tracker for the operator and for pods."""
+
+    @abstractmethod
+    def experiment_name(self, name: str) -> str:
+        """Return what an experiment is called in the tracker."""
+
+    @abstractmethod
+    def url_of(self, experiment: str, record: str) -> str:
+        """Return where people see a record, by the tracker's IDs."""
+
+    @abstractmethod
+    def step_access(
+        self, experiment_name: str, record: str | None, parent: str | None, context: Mapping[str, str]
+    ) -> StepAccess:
+        """Return what an attempt's container needs for its code to record into the record of the attempt.
+
+        Where that is not known it records anew, as it does what comes beside it: below `parent`, with the tags `context`.
+        """
+
+    @abstractmethod
+    async def client(self, kubernetes: Kubernetes) -> TrackerClient:
+        """Return the operator's own way into the tracker; raises TrackerUnavailableError, ApiError."""
 
 
 class StepOperator(Flavor[Config]):
@@ -159,7 +197,7 @@ class StoreClient(ABC):
         """Return the tags of what is kept below a key, by the rest of its key."""
 
     @abstractmethod
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of connections."""
 
 

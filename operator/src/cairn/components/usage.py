@@ -8,13 +8,15 @@ from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
 from cairn.api.stack import StackSpec
-from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR, STEP_OPERATOR
+from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR, STEP_OPERATOR
 
 
 def references(spec: StackSpec) -> Iterator[tuple[str, str]]:
     """Yield (type, name) of every component that a stack names."""
     yield ORCHESTRATOR, spec.orchestrator_ref.name
     yield ARTIFACT_STORE, spec.artifact_store_ref.name
+    if spec.experiment_tracker_ref is not None:
+        yield EXPERIMENT_TRACKER, spec.experiment_tracker_ref.name
     for reference in spec.step_operator_refs or ():
         yield STEP_OPERATOR, reference.name
 

@@ -24,6 +24,7 @@ from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
 from cairn.runs.retention import KEPT_OF_SPEC
+from cairn.runs.tracking_status import is_to_be_recorded
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
 
@@ -118,6 +119,7 @@ class Operator:
         """Stop the work. Nothing is lost: all state is in the cluster."""
         await self._cancel()
         self._run_reconciler.stop()
+        await self._run_reconciler.close()
         await self._evaluator.stop()
         await self.cluster.kubernetes.close()
 
@@ -240,7 +242,7 @@ def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
         return
     body["metadata"].pop("managedFields", None)
     (body["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)  # the whole object once more
-    if (body.get("status") or {}).get("completionTime"):
+    if (body.get("status") or {}).get("completionTime") and not is_to_be_recorded(body):
         body["spec"] = {field: body["spec"][field] for field in KEPT_OF_SPEC if field in body["spec"]}
     store.put(body)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
 from cairn.clients.clock import Clock
@@ -13,7 +13,7 @@ from cairn.runs import naming
 from cairn.runs.attempts import owned_by, run_index
 from cairn.runs.needed import store_of
 from cairn.runs.observation import is_being_deleted
-from cairn.runs.retention import Retention, beyond_history, jobs_expire, run_expires
+from cairn.runs.retention import Retention, beyond_history, jobs_expire, recording_expires, run_expires
 
 SPARED = timedelta(seconds=10)
 """How long a run is spared that expires while another one waits to take steps over from it."""
@@ -35,12 +35,13 @@ class FinishedRuns:
         stack = self._cluster.stacks.get((namespace, stack_name)) if stack_name is not None else None
         retention, now = Retention.of(stack), self._clock.now()
         expires = run_expires(run)
-        if expires is not None and now >= expires and not self._is_waited_for(run):
-            await self._cluster.kubernetes.delete(PIPELINE_RUNS, namespace, name, uid=run["metadata"]["uid"])
-            return None
-        due = [] if expires is None else [expires if now < expires else now + SPARED]
-        if stack_name is not None and await self._spares_some(run, stack_name, retention):
-            due.append(now + SPARED)
+        if expires is not None and now >= expires:
+            expires = self._spared_until(run, now)
+            if expires is None:
+                await self._cluster.kubernetes.delete(PIPELINE_RUNS, namespace, name, uid=run["metadata"]["uid"])
+                return None
+        spares = await self._delete_beyond_history(run, stack_name, retention, now) if stack_name is not None else None
+        due = [moment for moment in (expires, spares) if moment is not None]
         workloads = [resource for resource in (JOBS, PODS) if self._has(resource, run)]
         jobs_due = jobs_expire(run, retention)
         if workloads and now < jobs_due:
@@ -51,28 +52,38 @@ class FinishedRuns:
                 await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
         return self._clock.seconds_until(min(due)) if due else None
 
-    async def _spares_some(self, run: JsonObject, stack: str, retention: Retention) -> bool:
+    async def _delete_beyond_history(
+        self, run: JsonObject, stack: str, retention: Retention, now: datetime
+    ) -> datetime | None:
         """Delete the runs that are too many, unless they were counted since this one has ended: there may be thousands.
 
-        Return whether some are spared for now.
+        Return until when some are spared; None where none is.
         """
         if retention.successful_runs is None and retention.failed_runs is None:
-            return False
+            return None
         namespace, pipeline = run["metadata"]["namespace"], run["spec"]["pipeline"]
         last = self._counted.get((namespace, stack, pipeline))
         if last is not None and last[0] == retention and run["status"]["completionTime"] < last[1]:
-            return False
+            return None
         runs = self._cluster.runs.indexed(namespace, stack)
         beyond = beyond_history(runs, pipeline, retention)
-        spared = {key_of(old) for old in beyond if self._is_waited_for(old)}
-        for old in beyond:
-            if key_of(old) in spared:
+        spared = [self._spared_until(old, now) for old in beyond]
+        for old, until in zip(beyond, spared, strict=True):
+            if until is not None:
                 continue
             await self._cluster.kubernetes.delete(PIPELINE_RUNS, *key_of(old), uid=old["metadata"]["uid"])
-        if not spared:
+        moments = [until for until in spared if until is not None]
+        if not moments:
             ends = [(item.get("status") or {}).get("completionTime") or "" for item in runs]
             self._counted[namespace, stack, pipeline] = (retention, max(ends))
-        return bool(spared)
+        return min(moments, default=None)
+
+    def _spared_until(self, run: JsonObject, now: datetime) -> datetime | None:
+        """Return until when a run is spared that would be deleted; None where it is not."""
+        if self._is_waited_for(run):
+            return now + SPARED
+        until = recording_expires(run)
+        return until if until is not None and now < until else None
 
     def _is_waited_for(self, run: JsonObject) -> bool:
         """Return whether another run, which has not started yet, takes steps over from this one."""

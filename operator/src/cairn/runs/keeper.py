@@ -22,7 +22,7 @@ from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, InvalidError, NotFoundE
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
-from cairn.components.open_stores import OpenStores
+from cairn.components.connections import Connections
 from cairn.runs import naming
 from cairn.runs.cached_outputs import content_of_record
 from cairn.runs.logs import LogOf, has_whole_log, unkept
@@ -105,7 +105,9 @@ class _Keeping:
 class Keeper:
     """Keeps what runs leave; `wake` has a run reconciled when something is kept that its end waits for, or has been refused."""
 
-    def __init__(self, cluster: Cluster, stores: OpenStores, clock: Clock, pauses: Pauses, wake: Wake) -> None:
+    def __init__(
+        self, cluster: Cluster, stores: Connections[StoreClient], clock: Clock, pauses: Pauses, wake: Wake
+    ) -> None:
         self._cluster = cluster
         self._stores = stores
         self._clock = clock

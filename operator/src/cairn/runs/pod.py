@@ -18,6 +18,7 @@ from cairn.api.pipelinerun import Parameter
 from cairn.api.pipelinerun_status import ArtifactStatus
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import InputArtifact, Step
+from cairn.components.records import StepAccess
 from cairn.runs import naming
 from cairn.runs.graph import inputs_of, outputs_of, results_of
 from cairn.runs.instances import item_of
@@ -74,6 +75,8 @@ class PodContext:
     transfer: TransferImage
     work_size: str | None = None
     """Size limit of the volume that inputs and outputs pass through."""
+    tracking: Mapping[tuple[str, int], StepAccess] = field(default_factory=dict[tuple[str, int], StepAccess])
+    """What attempts need to record into their records, by step and number."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
         *_volumes(templates),
         *([_work_volume(context)] if has_transfer else []),
         *(access.volumes if has_transfer else ()),
+        *_tracking_volumes(context, attempts),
     ]
     spec: JsonObject = {
         "restartPolicy": "Never",
@@ -226,7 +230,12 @@ def step_container(
         "imagePullPolicy": template.image_pull_policy,
         "command": command,
         "args": args,
-        "env": [*_defaults(template), *_cairn_environment(context, attempt), *_environment(replacement, template)],
+        "env": [
+            *_defaults(template),
+            *_cairn_environment(context, attempt),
+            *_tracking_environment(context, attempt, template),
+            *_environment(replacement, template),
+        ],
         "envFrom": template.env_from,
         "resources": template.resources.to_json() if template.resources else None,
         "securityContext": merge_maps(RESTRICTED_CONTAINER, template.container_security_context or {}),
@@ -234,6 +243,7 @@ def step_container(
             *(template.volume_mounts or ()),
             *_mounts(step, attempts),
             *([_results_mount(step)] if results_of(step) and not plain else []),
+            *_tracking(context, attempt).volume_mounts,
         ],
         "terminationMessagePath": RESULTS_FILE if results_by_message else TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -257,6 +267,22 @@ def _cairn_environment(context: PodContext, attempt: Attempt) -> Iterator[JsonOb
         values["CAIRN_RESULTS"] = RESULTS_FILE
     for name, value in values.items():
         yield {"name": name, "value": literal(value)}
+
+
+def _tracking(context: PodContext, attempt: Attempt) -> StepAccess:
+    return context.tracking.get((attempt.step.name, attempt.number), StepAccess())
+
+
+def _tracking_environment(context: PodContext, attempt: Attempt, template: PodTemplate) -> Iterator[JsonObject]:
+    given = {variable.name for variable in template.env or ()}
+    return (variable for variable in _tracking(context, attempt).env if variable["name"] not in given)
+
+
+def _tracking_volumes(context: PodContext, attempts: Sequence[Attempt]) -> list[JsonObject]:
+    """Return the volumes that the steps' access to the tracker takes, which several may share."""
+    return list(
+        {volume["name"]: volume for attempt in attempts for volume in _tracking(context, attempt).volumes}.values()
+    )
 
 
 def _defaults(template: PodTemplate) -> Iterator[JsonObject]:

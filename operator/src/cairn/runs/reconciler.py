@@ -18,7 +18,9 @@ from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.open_stores import OpenStores
+from cairn.components.base import StoreClient
+from cairn.components.connections import Connections
+from cairn.components.records import TrackerClient
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import AttemptReader
 from cairn.runs.cel_evaluator import Evaluator
@@ -45,6 +47,8 @@ from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
 from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
+from cairn.runs.tracking import RunTracking
+from cairn.runs.tracking_status import is_to_be_recorded
 from cairn.runs.validation import problems_of
 from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import Workloads, refusal_of
@@ -53,6 +57,8 @@ from cairn.stacks.resolution import UsableStack
 logger = logging.getLogger(__name__)
 
 PROBLEMS_TOLD = 10
+RETRY_TRACKING_SECONDS = 60.0
+"""When to look again whether there is a tracker for a run that has ended, and is not recorded."""
 
 
 class RunReconciler:
@@ -66,7 +72,8 @@ class RunReconciler:
         evaluator: Evaluator,
         *,
         clock: Clock | None = None,
-        stores: OpenStores | None = None,
+        stores: Connections[StoreClient] | None = None,
+        trackers: Connections[TrackerClient] | None = None,
         registries: Registries | None = None,
     ) -> None:
         """Make a reconciler; `wake` is for what is done of a run beside its reconciles."""
@@ -79,11 +86,12 @@ class RunReconciler:
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
-        self._stores = stores or OpenStores(cluster)
+        self._stores = stores or Connections[StoreClient](cluster)
         pauses = Pauses(self._clock)
         digests = ImageDigests(cluster, registries or Registries(), self._clock)
         self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
         self._whens = WhenAnswers(evaluator, wake)
+        self._tracking = RunTracking(cluster, self._clock, wake, trackers)
         self._keeper = Keeper(cluster, self._stores, self._clock, pauses, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
@@ -95,6 +103,7 @@ class RunReconciler:
         body = self._cluster.runs.get(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
+            self._tracking.run_is_gone(key)
             await self._workloads.release_all(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
@@ -103,7 +112,8 @@ class RunReconciler:
             await self._recorder.acknowledge(body, status)
             await self._workloads.remove_left_over(body, status)
             await self._workloads.release_all(key)
-            return await self._finished.look_after(body)
+            again = await self._track_end(body, status) if is_to_be_recorded(body) else None
+            return _earliest(again, await self._finished.look_after(body))
         await self._workloads.release_of_others(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
@@ -126,7 +136,12 @@ class RunReconciler:
         self._keeper.stop()
         self._cache.stop()
         self._whens.stop()
-        self._stores.close()
+        self._tracking.stop()
+
+    async def close(self) -> None:
+        """Close the connections to stores and trackers."""
+        await self._tracking.close()
+        await self._stores.close()
 
     async def _start(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
@@ -147,6 +162,8 @@ class RunReconciler:
         hold = self._hold_of(key_of(body))
         if hold is not None:
             return hold.seconds_left
+        if problem is None:
+            self._tracking.prepare(body, spec, stack.experiment_tracker)
         try:
             problem = problem or await self._objection(body, spec, stack)
         except CAN_BE_TRIED_AGAIN as error:
@@ -196,19 +213,21 @@ class RunReconciler:
             launched = [steps.by_name[name] for launch in planned.launches for name, _ in launch.attempts]
             checked = self._cache.without_changed_keys(body, context, launched, planned.steps)
             planned = with_changes(planned, steps=checked)
-        written = await self._record(body, status, planned, stack)
+        written = await self._record(body, status, steps, planned, stack)
         if written is None:
             return None
         if planned.outcome.finished:
             await self._keeper.tell_of_lost(body)
         if context is not None:
+            attempts = [attempt for launch in planned.launches for attempt in launch.attempts]
+            context = with_changes(context, tracking=await self._tracking.access_of(body, attempts))
             refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
             if refusals:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
                 observed, steps, planned = await self._observe_and_plan(written, newer, maker, refusals, choice)
-                await self._record(written, newer, planned, stack)
+                await self._record(written, newer, steps, planned, stack)
         await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
@@ -217,6 +236,20 @@ class RunReconciler:
         if end_has_waited is not None:
             again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
         return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))
+
+    async def _track_end(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """Have the end of a run recorded by its tracker; return in how many seconds to look at it again."""
+        spec = PipelineRunSpec.model_validate(body["spec"])
+        stack = choose_stack(self._cluster, body["metadata"]["namespace"], spec, status).stack
+        steps = self._maker(body, spec).steps({step.name: step for step in status.steps})
+        self._tracking.follow(body, steps, status, stack.experiment_tracker if stack is not None else None)
+        told = self._tracking.with_tracking(status, body, self._now())
+        await self._recorder.tell(body, told)
+        if is_to_be_recorded({"status": told.to_json()}):
+            return RETRY_TRACKING_SECONDS
+        self._tracking.let_go(key_of(body))
+        self._makers.pop(key_of(body), None)
+        return None
 
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
         """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""
@@ -281,10 +314,12 @@ class RunReconciler:
         return known[1]
 
     async def _record(
-        self, body: JsonObject, status: PipelineRunStatus, planned: Plan, stack: UsableStack | None
+        self, body: JsonObject, status: PipelineRunStatus, steps: RunSteps, planned: Plan, stack: UsableStack | None
     ) -> JsonObject | None:
         """Write the plan's steps, before the rest of it is carried out; raises ConflictError if the run has changed."""
         new = record(status, planned, stack, _generation(body), self._now())
+        self._tracking.follow(body, steps, new, stack.experiment_tracker if stack is not None else None)
+        new = self._tracking.with_tracking(new, body, self._now())
         acts = bool(planned.launches or planned.stops)
         return await self._recorder.write(body, status, new, planned.outcome, confirm=acts)
 

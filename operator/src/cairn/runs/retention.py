@@ -9,7 +9,10 @@ from datetime import datetime, timedelta
 from cairn.api.base import JsonObject
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
+from cairn.runs.tracking_status import is_to_be_recorded
 
+KEPT_TO_BE_RECORDED = timedelta(days=1)
+"""How long a run is kept, after its end, whose tracker does not answer."""
 KEPT_OF_SPEC = ("pipeline", "ttlSecondsAfterFinished")
 """What of a finished run's spec is looked at again."""
 
@@ -42,6 +45,11 @@ def run_expires(run: JsonObject) -> datetime | None:
     """Return when a finished run is deleted; None where it says nothing about that."""
     seconds = run["spec"].get("ttlSecondsAfterFinished")
     return None if seconds is None else _ended(run) + timedelta(seconds=seconds)
+
+
+def recording_expires(run: JsonObject) -> datetime | None:
+    """Return for how long a finished run is kept so that it can be recorded; None where it is recorded, or not to be."""
+    return _ended(run) + KEPT_TO_BE_RECORDED if is_to_be_recorded(run) else None
 
 
 def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retention) -> list[JsonObject]:

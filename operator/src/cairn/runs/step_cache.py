@@ -16,8 +16,8 @@ from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import RegistryError
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import ArtifactStore, StoreUnavailableError
-from cairn.components.open_stores import OpenStores
+from cairn.components.base import ArtifactStore, StoreClient, StoreUnavailableError
+from cairn.components.connections import Connections
 from cairn.runs import naming
 from cairn.runs.cache_key import cache_key, not_cacheable
 from cairn.runs.cache_record import CacheAnswer
@@ -60,7 +60,9 @@ class _Asked:
 class StepCache:
     """What is known of steps that may be cached; holds only what can be asked again."""
 
-    def __init__(self, stores: OpenStores, digests: ImageDigests, clock: Clock, pauses: Pauses, wake: Wake) -> None:
+    def __init__(
+        self, stores: Connections[StoreClient], digests: ImageDigests, clock: Clock, pauses: Pauses, wake: Wake
+    ) -> None:
         """Make a cache; `wake` has a run reconciled when something is answered late."""
         self._stores = stores
         self._digests = digests

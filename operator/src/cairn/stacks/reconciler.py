@@ -12,7 +12,7 @@ from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
-from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR
+from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolution, resolve_stack
@@ -92,6 +92,7 @@ class StackReconciler:
             observed_generation=metadata["generation"],
             orchestrator=resolution.flavor_of(ORCHESTRATOR),
             artifact_store=resolution.flavor_of(ARTIFACT_STORE),
+            experiment_tracker=resolution.flavor_of(EXPERIMENT_TRACKER),
             components=resolution.components,
             active_runs=active,
         )

@@ -18,7 +18,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.store import Key
 from cairn.components.artifact_store.local import Local as LocalStore
 from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
-from cairn.components.base import ArtifactStore, Orchestrator, StepOperator
+from cairn.components.base import ArtifactStore, ExperimentTracker, Orchestrator, StepOperator
 from cairn.components.orchestrator.local import Local as LocalOrchestrator
 from cairn.components.orchestrator.local import LocalConfig as LocalOrchestratorConfig
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
@@ -45,6 +45,7 @@ class UsableStack:
     env: Sequence[EnvVar] = ()
     digest: str = ""
     components: Sequence[ResolvedComponent] = field(default_factory=tuple)
+    experiment_tracker: ExperimentTracker[Any] | None = None
     built_in: bool = False
     """Whether it is the stack of runs that name none, which no object describes."""
 
@@ -76,13 +77,11 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
         for type_, component_name in references(spec)
     ]
     statuses = tuple(status for status, _, _ in found)
-    broken = [status for status in statuses if not status.ready]
+    broken = [status for status, flavor, _ in found if not status.ready and (flavor is None or flavor.runs_wait_for_it)]
     if broken:
-        message = (
-            "; ".join(f"{status.type} {status.name}: {status.message.removesuffix('.')}" for status in broken) + "."
-        )
         unchecked = all(status.reason == NOT_CHECKED for status in broken)
-        return Resolution(statuses, None, COMPONENTS_NOT_CHECKED if unchecked else "ComponentsNotReady", message)
+        reason = COMPONENTS_NOT_CHECKED if unchecked else "ComponentsNotReady"
+        return Resolution(statuses, None, reason, f"{_problems_of(broken)}.")
     flavors = [flavor for _, flavor, _ in found if flavor is not None]
     misfits = tuple(incompatibilities(flavors))
     if misfits:
@@ -95,7 +94,15 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
         template=spec.pod_template,
         env=spec.env or (),
     )
+    unready = [status for status in statuses if not status.ready]
+    if unready:
+        message = f"Runs go on without what is not ready, and are recorded later: {_problems_of(unready)}."
+        return Resolution(statuses, stack, "ExperimentTrackerNotReady", message)
     return Resolution(statuses, stack, "ComponentsReady", f"All {len(statuses)} components are ready.")
+
+
+def _problems_of(components: Sequence[ComponentStatus]) -> str:
+    return "; ".join(f"{status.type} {status.name}: {status.message.removesuffix('.')}" for status in components)
 
 
 def resolve_stack(cluster: Cluster, key: Key, body: JsonObject) -> Resolution:
@@ -152,9 +159,10 @@ def _usable(
 ) -> UsableStack:
     orchestrator = next(flavor for flavor in flavors if isinstance(flavor, Orchestrator))
     store = next(flavor for flavor in flavors if isinstance(flavor, ArtifactStore))
+    tracker = next((flavor for flavor in flavors if isinstance(flavor, ExperimentTracker)), None)
     operators = {flavor.name: flavor for flavor in flavors if isinstance(flavor, StepOperator)}
     components = [ResolvedComponent(type=flavor.type, name=flavor.name, flavor=flavor.flavor) for flavor in flavors]
-    return UsableStack(name, orchestrator, store, operators, template, env, digest, components)
+    return UsableStack(name, orchestrator, store, operators, template, env, digest, components, tracker)
 
 
 def _digest(specs: Sequence[JsonObject]) -> str:

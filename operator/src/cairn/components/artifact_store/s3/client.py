@@ -65,7 +65,7 @@ class S3Client(StoreClient):
     def _place(self, key: str) -> str:
         return join_key(self._prefix, key)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
         self._resources.close()
 

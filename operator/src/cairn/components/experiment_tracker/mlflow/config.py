@@ -1,0 +1,90 @@
+"""The configuration of an `mlflow` experiment tracker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cairn.api.base import LocalSecretRef, Model, Rule, SecretKeyRef, consists_of, rules
+
+_HOST = r"([-.a-zA-Z0-9]+|\[[0-9a-fA-F:.]+\])"
+_URL = rf"^https?://{_HOST}(:[1-9][0-9]{{0,4}})?(/[-._~a-zA-Z0-9]+)*$"
+
+ServerURL = Annotated[
+    str,
+    Field(
+        max_length=300,
+        pattern=_URL,
+        json_schema_extra=rules(
+            Rule(
+                f"self.matches(r'{_URL}')",
+                "must be http(s)://host[:port][/path] without a slash at its end, a query or a user, such as "
+                "http://mlflow.ml.svc:5000; log-ins have a field of their own",
+            )
+        ),
+    ),
+]
+ExperimentPrefix = Annotated[
+    str,
+    Field(
+        max_length=128,
+        pattern="^[-_./a-zA-Z0-9]*$",
+        json_schema_extra=rules(
+            consists_of("-_./a-zA-Z0-9", "must be letters, digits, -, _, . and /, such as team-a/")
+        ),
+    ),
+]
+
+
+class BasicAuth(Model):
+    """A name and a password."""
+
+    secret_ref: LocalSecretRef = Field(description="Secret with the keys `username` and `password`.")
+
+
+class Auth(Model):
+    """How the operator and steps log in. Exactly one way."""
+
+    basic: BasicAuth | None = Field(default=None, description="With name and password.")
+    bearer: SecretKeyRef | None = Field(default=None, description="With a token: the Secret and key that hold it.")
+
+    model_config = {
+        "json_schema_extra": rules(
+            Rule(
+                "has(self.basic) != has(self.bearer)",
+                "exactly one of basic and bearer: write basic.secretRef for a name and password, or bearer for a token",
+            )
+        )
+    }
+
+
+class MLflowConfig(Model):
+    """Records runs in an MLflow tracking server."""
+
+    uri: ServerURL = Field(
+        description="Address of the server for the operator and for pods, such as `http://mlflow.ml.svc:5000`."
+    )
+    auth: Auth | None = Field(default=None, description="How to log in. Left out: the server asks nobody to.")
+    ca_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="Secret and key with the server's certificate authority, in PEM form. Left out: the public ones.",
+    )
+    external_url: ServerURL | None = Field(
+        default=None,
+        alias="externalURL",
+        description="Address of the server for people, which the links in statuses begin with. Left out: the `uri`.",
+    )
+    experiment_prefix: ExperimentPrefix = Field(
+        default="", description="What the names of experiments begin with, such as `team-a/`."
+    )
+
+    model_config = {
+        "json_schema_extra": rules(
+            Rule(
+                "!has(self.caSecretRef) || self.uri.startsWith('https://')",
+                "a certificate authority is of use to https only: write the uri with https://, or remove caSecretRef",
+                field="caSecretRef",
+            )
+        )
+    }

@@ -1,0 +1,139 @@
+"""The experiment tracker `mlflow`: its check, and what steps need to reach it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import Kubernetes
+from cairn.clients.mlflow import Access, MLflow, MLflowError
+from cairn.components.base import ExperimentTracker, Verdict
+from cairn.components.experiment_tracker.mlflow.client import PARENT_TAG, MLflowClient
+from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
+from cairn.components.experiment_tracker.mlflow.diagnosis import explain
+from cairn.components.records import StepAccess, TrackerUnavailableError
+from cairn.components.secrets import UnusableError, certificates, credential, from_secret, secret_named
+
+OLDEST_VERSION = (3, 0)
+"""The oldest MLflow whose API Cairn is tried with."""
+USERNAME, PASSWORD = "username", "password"
+CA_VOLUME = "cairn-tracker-ca"
+CA_DIRECTORY = "/cairn/tracker"
+
+
+class MLflowTracker(ExperimentTracker[MLflowConfig]):
+    """See MLflowConfig."""
+
+    flavor = "mlflow"
+    config_model = MLflowConfig
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Names of the Secrets that the check reads."""
+        auth, ca = self.config.auth, self.config.ca_secret_ref
+        basic = auth.basic.secret_ref.name if auth is not None and auth.basic is not None else None
+        bearer = auth.bearer.name if auth is not None and auth.bearer is not None else None
+        return frozenset(filter(None, (basic, bearer, ca.name if ca is not None else None)))
+
+    async def check(self, kubernetes: Kubernetes) -> Verdict:
+        """Ask the server for its version, and for something that it must ask its database for."""
+        uri = self.config.uri
+        try:
+            server = MLflow(await self.access(kubernetes))
+        except UnusableError as error:
+            return Verdict.failed(error.reason, error.message, uri)
+        try:
+            version = await server.version()
+            if _number(version) < OLDEST_VERSION:
+                oldest = ".".join(map(str, OLDEST_VERSION))
+                message = f"MLflow at {uri} is of version {version[:64]}; upgrade it to {oldest} or newer."
+                return Verdict.failed("VersionNotSupported", message, uri)
+            await server.need_database()
+        except MLflowError as error:
+            return Verdict.failed(*explain(error, uri, logs_in=self.config.auth is not None), uri)
+        finally:
+            await server.close()
+        return Verdict.usable(f"MLflow {version} at {uri} answers, and so does its database.", uri)
+
+    @property
+    def uri(self) -> str:
+        """Address of the server for the operator and for pods."""
+        return self.config.uri
+
+    def experiment_name(self, name: str) -> str:
+        """Return the name with the prefix of this tracker."""
+        return f"{self.config.experiment_prefix}{name}"
+
+    def url_of(self, experiment: str, record: str) -> str:
+        """Return the page of a run."""
+        return f"{self.config.external_url or self.config.uri}/#/experiments/{experiment}/runs/{record}"
+
+    def step_access(
+        self, experiment_name: str, record: str | None, parent: str | None, context: Mapping[str, str]
+    ) -> StepAccess:
+        """Return the variables that MLflow's client reads: `start_run` and autologging go into the run that they name.
+
+        A run that the code makes besides has the tags of the run context. The client's own retries would keep a step waiting
+        for four minutes per call where the server is away.
+        """
+        tags = {**context, **({PARENT_TAG: parent} if parent is not None else {})}
+        values = {
+            "MLFLOW_TRACKING_URI": self.config.uri,
+            "MLFLOW_RUN_CONTEXT": json.dumps(tags, separators=(",", ":")),
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+            "MLFLOW_EXPERIMENT_NAME": experiment_name,
+            **({"MLFLOW_RUN_ID": record} if record is not None else {}),
+        }
+        env = [{"name": name, "value": value} for name, value in values.items()]
+        ca = self.config.ca_secret_ref
+        if ca is None:
+            return StepAccess([*env, *self._log_in()])
+        env.append({"name": "MLFLOW_TRACKING_SERVER_CERT_PATH", "value": f"{CA_DIRECTORY}/{ca.key}"})
+        volume = {"name": CA_VOLUME, "secret": {"secretName": ca.name, "items": [{"key": ca.key, "path": ca.key}]}}
+        mount = {"name": CA_VOLUME, "mountPath": CA_DIRECTORY, "readOnly": True}
+        return StepAccess([*env, *self._log_in()], (volume,), (mount,))
+
+    def _log_in(self) -> Iterator[JsonObject]:
+        auth = self.config.auth
+        if auth is not None and auth.bearer is not None:
+            yield from_secret(auth.bearer.name, auth.bearer.key, name="MLFLOW_TRACKING_TOKEN")
+        if auth is not None and auth.basic is not None:
+            yield from_secret(auth.basic.secret_ref.name, USERNAME, name="MLFLOW_TRACKING_USERNAME")
+            yield from_secret(auth.basic.secret_ref.name, PASSWORD, name="MLFLOW_TRACKING_PASSWORD")
+
+    async def client(self, kubernetes: Kubernetes) -> MLflowClient:
+        """Return the operator's own way into the server; raises TrackerUnavailableError, ApiError."""
+        try:
+            return MLflowClient(await self.access(kubernetes), logs_in=self.config.auth is not None)
+        except UnusableError as error:
+            raise TrackerUnavailableError(error.reason, error.message) from error
+
+    async def access(self, kubernetes: Kubernetes) -> Access:
+        """Return how the operator reaches the server; raises UnusableError."""
+        ca = self.config.ca_secret_ref
+        trusted = None
+        if ca is not None:
+            trusted = certificates(await secret_named(kubernetes, self.namespace, ca.name), ca.key)
+        return Access(self.config.uri, await self._authorization(kubernetes), trusted)
+
+    async def _authorization(self, kubernetes: Kubernetes) -> str | None:
+        auth = self.config.auth
+        if auth is None:
+            return None
+        if auth.bearer is not None:
+            secret = await secret_named(kubernetes, self.namespace, auth.bearer.name)
+            return f"Bearer {credential(secret, auth.bearer.key)}"
+        if auth.basic is None:
+            return None
+        secret = await secret_named(kubernetes, self.namespace, auth.basic.secret_ref.name)
+        pair = f"{credential(secret, USERNAME)}:{credential(secret, PASSWORD)}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Return the first two parts of a version; (0,) where it is none."""
+    parts = version.split(".")[:2]
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else (0,)
