@@ -11,6 +11,7 @@ from cairn.api.base import JsonObject, Model
 from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.store import Key
+from cairn.components.errors import ComponentError
 from cairn.components.records import StepAccess, TrackerClient
 
 Config = TypeVar("Config", bound=Model)
@@ -168,13 +169,8 @@ class StoreAccess:
     """ServiceAccount whose identity opens the store, where no credentials are named."""
 
 
-class StoreUnavailableError(Exception):
-    """The operator cannot use an artifact store; the message ends with what to do."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+class StoreUnavailableError(ComponentError):
+    """The operator cannot use an artifact store."""
 
 
 class StoreClient(ABC):

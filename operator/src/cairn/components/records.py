@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cairn.api.base import JsonObject
+from cairn.components.errors import ComponentError
 
 RecordState = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -76,13 +77,8 @@ class StepAccess:
     volume_mounts: Sequence[JsonObject] = field(default_factory=tuple)
 
 
-class TrackerError(Exception):
-    """A tracker does not do what it is asked for; the message ends with what to do."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+class TrackerError(ComponentError):
+    """A tracker does not do what it is asked for."""
 
 
 class TrackerUnavailableError(TrackerError):

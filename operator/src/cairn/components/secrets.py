@@ -7,15 +7,11 @@ import ssl
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import SECRETS, Kubernetes, NotFoundError
+from cairn.components.errors import ComponentError
 
 
-class UnusableError(Exception):
+class UnusableError(ComponentError):
     """Something in the cluster that a component needs is missing or wrong."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 async def secret_named(kubernetes: Kubernetes, namespace: str, name: str) -> JsonObject:
