@@ -241,14 +241,12 @@ class RunReconciler:
         """Have the end of a run recorded by its tracker; return in how many seconds to look at it again."""
         spec = PipelineRunSpec.model_validate(body["spec"])
         stack = choose_stack(self._cluster, body["metadata"]["namespace"], spec, status).stack
-        steps = self._maker(body, spec).steps({step.name: step for step in status.steps})
+        steps = InstanceMaker(StepGraph(spec)).steps({step.name: step for step in status.steps})
         self._tracking.follow(body, steps, status, stack.experiment_tracker if stack is not None else None)
-        told = self._tracking.with_tracking(status, body, self._now())
-        await self._recorder.tell(body, told)
-        if is_to_be_recorded({"status": told.to_json()}):
+        written = await self._recorder.tell(body, self._tracking.with_tracking(status, body, self._now()))
+        if written is None or is_to_be_recorded(written):
             return RETRY_TRACKING_SECONDS
         self._tracking.let_go(key_of(body))
-        self._makers.pop(key_of(body), None)
         return None
 
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:

@@ -58,9 +58,9 @@ class RunRecorder:
         if status.observed_generation != generation:
             await self._patch(body, status.model_copy(update={"observed_generation": generation}), confirm=False)
 
-    async def tell(self, body: JsonObject, status: PipelineRunStatus) -> None:
-        """Write what a status says more of a run that has ended: how it is recorded."""
-        await self._patch(body, status, confirm=False)
+    async def tell(self, body: JsonObject, status: PipelineRunStatus) -> JsonObject | None:
+        """Write what a status says more of a run that has ended, how it is recorded; return the run, None if it is gone."""
+        return await self._patch(body, status, confirm=False)
 
     async def _patch(self, body: JsonObject, status: PipelineRunStatus, *, confirm: bool) -> JsonObject | None:
         runs = self._cluster.runs

@@ -32,10 +32,12 @@ PATIENCE_SECONDS = 0.15
 DELETED = "Deleted"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Tracker:
     """A tracker that runs are recorded by."""
 
+    flavor: ExperimentTracker[Any]
+    """As it is configured now."""
     gate: TrackerGate
     experiments: dict[str, str] = field(default_factory=dict[str, str])
     """Their IDs."""
@@ -46,7 +48,7 @@ class _Following:
     """A run that is recorded."""
 
     uid: str
-    tracker: ExperimentTracker[Any]
+    tracker: _Tracker
     tracked: TrackedRun
     seen: dict[str, StepStatus] = field(default_factory=dict[str, StepStatus])
     """The steps as they were when their records were made last."""
@@ -63,8 +65,6 @@ class RunTracking:
         self._wake = wake
         self._connections = connections or Connections[TrackerClient](cluster)
         self._trackers: dict[tuple[Key, str], _Tracker] = {}
-        self._latest: dict[Key, ExperimentTracker[Any]] = {}
-        """Each tracker as it is configured now."""
         self._runs: dict[Key, _Following] = {}
 
     def prepare(self, body: JsonObject, spec: PipelineRunSpec, tracker: ExperimentTracker[Any] | None) -> None:
@@ -92,7 +92,7 @@ class RunTracking:
         following = self._runs.get(key_of(body))
         if following is None:
             return {}
-        tracker, tracked = following.tracker, following.tracked
+        tracker, tracked = following.tracker.flavor, following.tracked
         wanted = list(attempts)
         ids = await tracked.ids_of(wanted, PATIENCE_SECONDS)
         return {
@@ -113,7 +113,9 @@ class RunTracking:
         tracked, place = following.tracked, None
         if tracked.place is not None:
             experiment, run = tracked.place
-            place = TrackingStatus(experiment_id=experiment, run_id=run, url=following.tracker.url_of(experiment, run))
+            place = TrackingStatus(
+                experiment_id=experiment, run_id=run, url=following.tracker.flavor.url_of(experiment, run)
+            )
         state = TrackingState(place, tracked.problem, is_recorded=tracked.is_recorded)
         return with_tracking(status, state, int(body["metadata"]["generation"]), now)
 
@@ -147,39 +149,35 @@ class RunTracking:
         if spec.tracking is not None and spec.tracking.disabled:
             return None
         key, uid = key_of(body), body["metadata"]["uid"]
-        known = self._runs.get(key)
-        if known is not None and known.uid == uid and (tracker is None or tracker.uri == known.tracker.uri):
-            if tracker is not None:
-                known.tracker = self._latest[tracker.key] = tracker
+        known, at = self._runs.get(key), self._tracker(tracker) if tracker is not None else None
+        if known is not None and known.uid == uid and at in {None, known.tracker}:
             return known
         self.let_go(key)
-        if tracker is None:
+        if at is None:
             return None
-        at = self._tracker(tracker)
-        name = tracker.experiment_name(spec.experiment or spec.pipeline)
+        name = at.flavor.experiment_name(spec.experiment or spec.pipeline)
         is_new = (body.get("status") or {}).get("startTime") is None
         tracked = TrackedRun(uid, name, at.gate, at.experiments, lambda: self._wake(key), is_new=is_new)
-        self._runs[key] = _Following(uid, tracker, tracked)
+        self._runs[key] = _Following(uid, at, tracked)
         return self._runs[key]
 
-    def _tracker(self, tracker: ExperimentTracker[Any]) -> _Tracker:
+    def _tracker(self, flavor: ExperimentTracker[Any]) -> _Tracker:
         """Return the way to a tracker; it is another one when its address has changed."""
-        key, uri = tracker.key, tracker.uri
-        if (key, uri) not in self._trackers:
+        known = self._trackers.get((flavor.key, flavor.uri))
+        if known is not None:
+            known.flavor = flavor
+            return known
 
-            async def connect() -> TrackerClient:
-                try:
-                    return await self._connections.client_of(self._latest[key])
-                except CAN_BE_TRIED_AGAIN as error:
-                    raise TrackerUnavailableError(
-                        "SecretNotReadable", f"The log-in cannot be read: {error}."
-                    ) from error
+        async def connect() -> TrackerClient:
+            try:
+                return await self._connections.client_of(new.flavor)
+            except CAN_BE_TRIED_AGAIN as error:
+                raise TrackerUnavailableError("SecretNotReadable", f"The log-in cannot be read: {error}.") from error
 
-            def told() -> None:
-                for run, following in self._runs.items():
-                    if (following.tracker.key, following.tracker.uri) == (key, uri):
-                        self._wake(run)
+        def told() -> None:
+            for run, following in self._runs.items():
+                if following.tracker is new:
+                    self._wake(run)
 
-            self._trackers[key, uri] = _Tracker(TrackerGate(connect, told))
-        self._latest[key] = tracker
-        return self._trackers[key, uri]
+        new = self._trackers[flavor.key, flavor.uri] = _Tracker(flavor, TrackerGate(connect, told))
+        return new
