@@ -8,7 +8,7 @@ pod's main container.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from posixpath import basename, dirname
 from typing import Any
@@ -122,10 +122,10 @@ def build_pod(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
     access = context.stack.artifact_store.access
     has_transfer = any(container["name"].startswith(naming.RESERVED_PREFIX) for container in containers)
     volumes = [
-        *_volumes(templates),
+        *_by_name(volume for template in templates for volume in template.volumes or ()),
         *([_work_volume(context)] if has_transfer else []),
         *(access.volumes if has_transfer else ()),
-        *_tracking_volumes(context, attempts),
+        *_by_name(volume for attempt in attempts for volume in _tracking(context, attempt).volumes),
     ]
     spec: JsonObject = {
         "restartPolicy": "Never",
@@ -231,9 +231,9 @@ def step_container(
         "command": command,
         "args": args,
         "env": [
-            *_defaults(template),
+            *_unless_given(_defaults(template), template),
             *_cairn_environment(context, attempt),
-            *_tracking_environment(context, attempt, template),
+            *_unless_given(_tracking(context, attempt).env, template),
             *_environment(replacement, template),
         ],
         "envFrom": template.env_from,
@@ -273,31 +273,23 @@ def _tracking(context: PodContext, attempt: Attempt) -> StepAccess:
     return context.tracking.get((attempt.step.name, attempt.number), StepAccess())
 
 
-def _tracking_environment(context: PodContext, attempt: Attempt, template: PodTemplate) -> Iterator[JsonObject]:
+def _unless_given(variables: Iterable[JsonObject], template: PodTemplate) -> Iterator[JsonObject]:
+    """Yield the variables that the user does not set himself."""
     given = {variable.name for variable in template.env or ()}
-    return (variable for variable in _tracking(context, attempt).env if variable["name"] not in given)
-
-
-def _tracking_volumes(context: PodContext, attempts: Sequence[Attempt]) -> list[JsonObject]:
-    """Return the volumes that the steps' access to the tracker takes, which several may share."""
-    return list(
-        {volume["name"]: volume for attempt in attempts for volume in _tracking(context, attempt).volumes}.values()
-    )
+    return (variable for variable in variables if variable["name"] not in given)
 
 
 def _defaults(template: PodTemplate) -> Iterator[JsonObject]:
-    """Yield what makes images work that were not built for an arbitrary user, unless the user says otherwise.
+    """Yield what makes images work that were not built for an arbitrary user.
 
     Output is seen as it is written, also of what is killed. The user that a restricted pod runs as has no home directory.
     """
-    given = {variable.name for variable in template.env or ()}
     defaults = {"PYTHONUNBUFFERED": "1"}
     contexts = (template.security_context or {}, template.container_security_context or {})
     if not any("runAsUser" in context for context in contexts):
         defaults["HOME"] = "/tmp"  # noqa: S108 - of the step's own container
     for name, value in defaults.items():
-        if name not in given:
-            yield {"name": name, "value": value}
+        yield {"name": name, "value": value}
 
 
 def _environment(replacement: Replacement, template: PodTemplate) -> Iterator[JsonObject]:
@@ -388,9 +380,9 @@ def _work_volume(context: PodContext) -> JsonObject:
     return {"name": WORK_VOLUME, "emptyDir": {"sizeLimit": context.work_size} if context.work_size else {}}
 
 
-def _volumes(templates: Sequence[PodTemplate]) -> list[JsonObject]:
-    by_name = {str(volume.get("name")): dict(volume) for template in templates for volume in template.volumes or ()}
-    return list(by_name.values())
+def _by_name(volumes: Iterable[Mapping[str, Any]]) -> list[JsonObject]:
+    """Return one volume of each name, the last."""
+    return list({str(volume.get("name")): dict(volume) for volume in volumes}.values())
 
 
 def _without_empty(value: JsonObject) -> JsonObject:
