@@ -20,7 +20,8 @@ from cairn.api.base import (
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import Step
 
-EXPERIMENT = r"^[-_./ a-zA-Z0-9]*$"
+RECORD_NAME = "-_./ a-zA-Z0-9"
+"""Characters of the names of experiments and tags, which every tracker takes."""
 FROM_FAILED_OR_STEP = r"^(Failed|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
 MOST_STEPS = 500
 MOST_FINALLY = 20
@@ -69,10 +70,10 @@ class Source(Model):
 class TrackingTag(Model):
     """A tag of the run's record."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[-_./ a-zA-Z0-9]*$")] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=f"^[{RECORD_NAME}]*$")] = Field(
         description="Name of the tag.",
         json_schema_extra=rules(
-            consists_of("-_./ a-zA-Z0-9", "must be letters, digits, spaces, -, _, . and /, such as team"),
+            consists_of(RECORD_NAME, "must be letters, digits, spaces, -, _, . and /, such as team"),
             Rule(
                 "!self.startsWith('mlflow.') && !self.startsWith('cairn.')",
                 "begins with mlflow. or cairn., which are theirs: choose another name",
@@ -127,11 +128,11 @@ class PipelineRunSpec(Model):
         'cairn.dev/default-stack: "true", else the built-in stack `default` (local orchestrator, local artifact '
         "store).",
     )
-    experiment: Annotated[str, Field(min_length=1, max_length=256, pattern=EXPERIMENT)] | None = Field(
+    experiment: Annotated[str, Field(min_length=1, max_length=256, pattern=f"^[{RECORD_NAME}]*$")] | None = Field(
         default=None,
         description="Experiment that the run is recorded in, by the stack's experiment tracker. Left out: the pipeline's name.",
         json_schema_extra=rules(
-            consists_of("-_./ a-zA-Z0-9", "must be letters, digits, spaces, -, _, . and /, such as wine/baseline")
+            consists_of(RECORD_NAME, "must be letters, digits, spaces, -, _, . and /, such as wine/baseline")
         ),
     )
     parameters: Annotated[tuple[Parameter, ...], Field(max_length=100)] | None = Field(

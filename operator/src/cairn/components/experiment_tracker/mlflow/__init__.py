@@ -1,1 +1,1 @@
-"""The experiment tracker `mlflow`: an MLflow tracking server, one that exists or one that Cairn installs."""
+"""The experiment tracker `mlflow`: an MLflow tracking server that exists."""
