@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from cairn.api.base import JsonObject
+from cairn.clients import jitter
 from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, ApiError, ForbiddenError, Kubernetes
 from cairn.components import reconciler as module
 from cairn.components.artifact_store.s3.store import S3
@@ -57,7 +58,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> ComponentWorld:
     world = ComponentWorld()
     monkeypatch.setattr(S3, "check", lambda _self, kubernetes: world.check(kubernetes))
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.seconds))
-    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
+    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
     world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
     return world
 

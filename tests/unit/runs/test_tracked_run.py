@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from cairn.clients import jitter
 from cairn.components.records import Dataset, Metric, Record, TrackerClient
-from cairn.runs import tracker_gate
 from cairn.runs.tracked_run import LATE_SECONDS, TrackedRun
 from cairn.runs.tracker_gate import TrackerGate
 from cairn.runs.tracking_records import ATTEMPT_TAG, RECORD_TAG, RUN, STEP_TAG, UID_TAG, RecordOf
@@ -37,7 +37,7 @@ def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
 
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker_gate, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
+    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
 
 
 class World:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from cairn.clients import jitter
 from cairn.components.records import TrackerClient, TrackerError
-from cairn.runs import tracker_gate
 from cairn.runs.tracker_gate import LONGEST_PAUSE_SECONDS, REQUESTS_AT_ONCE, TOLD_AFTER_SECONDS, TrackerGate
 from tests.unit.fake_tracker import AWAY, REFUSED, FakeTracker
 from tests.unit.virtual_time import VirtualTimePolicy, settle
@@ -21,7 +21,7 @@ def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
 
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker_gate, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
+    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
 
 
 class Way:

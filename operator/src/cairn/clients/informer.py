@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from cairn.api.base import JsonObject
+from cairn.clients.jitter import jittered
 from cairn.clients.kubernetes import (
     CAN_BE_TRIED_AGAIN,
     JSON,
@@ -81,7 +82,7 @@ class Informer:
             except (*CAN_BE_TRIED_AGAIN, ValueError) as error:
                 backoff = min(LONGEST_BACKOFF_SECONDS, backoff * 2 or 0.25)
                 logger.warning("The watch of %s broke, next try in %.1f s: %s", self._resource.plural, backoff, error)
-                await asyncio.sleep(backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                await asyncio.sleep(jittered(backoff))
 
     async def _list(self) -> str:
         """See everything, and forget what is gone; what was put into the store since the list was made is kept."""

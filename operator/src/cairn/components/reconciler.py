@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from cairn.api.conditions import ConditionStatus, find_condition, set_condition
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
 from cairn.clients.cluster import Cluster
+from cairn.clients.jitter import jittered
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS, ForbiddenError
 from cairn.clients.store import Key
 from cairn.components.base import Verdict
@@ -111,7 +111,7 @@ class ComponentReconciler:
 
     def _keep(self, key: Key, generation: int, secrets: tuple[tuple[str, str], ...], verdict: Verdict) -> Check:
         interval = self._interval if verdict.ready else self._retry_interval
-        due = time.monotonic() + interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        due = time.monotonic() + jittered(interval, 0.1)
         check = Check(generation, secrets, verdict, due)
         self._checks[key] = check
         return check

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
 from cairn.clients import metrics
+from cairn.clients.jitter import jittered
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, ConflictError
 from cairn.clients.store import Key
 
@@ -147,7 +147,7 @@ class WorkQueue:
     def _retry(self, key: Key) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         backoff = min(LONGEST_BACKOFF_SECONDS, SHORTEST_BACKOFF_SECONDS * 2 ** min(failures, 16))
-        self.wake_after(key, backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        self.wake_after(key, jittered(backoff))
 
     async def _wake_when_due(self) -> None:
         while True:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from cairn.clients.jitter import jittered
 from cairn.components.records import TrackerClient, TrackerError, TrackerUnavailableError
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ class TrackerGate:
         self._asking = True
         try:
             while True:
-                await asyncio.sleep(self._pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                await asyncio.sleep(jittered(self._pause))
                 try:
                     answer = await request(await self._connect())
                 except TrackerUnavailableError as error:
