@@ -67,9 +67,7 @@ class MLflowServer:
         """Stop the server, or start it again."""
         self.way.close()
         self.cluster.kubectl("scale", "deployment/mlflow", f"--replicas={replicas}")
-        self.cluster.wait(
-            "Deployment", "mlflow", lambda body: body.get("status", {}).get("readyReplicas", 0) == replicas, 120
-        )
+        self._wait_ready(replicas)
 
     def kill(self) -> None:
         """Delete the server's pod without a warning, and wait for the next one."""
@@ -77,7 +75,12 @@ class MLflowServer:
         (pod,) = self.cluster.list("Pod", "app.kubernetes.io/instance=mlflow")
         self.cluster.delete("Pod", pod["metadata"]["name"], grace_period=0)
         self.cluster.wait_gone("Pod", pod["metadata"]["name"], 60)
-        self.cluster.wait("Deployment", "mlflow", lambda body: body.get("status", {}).get("readyReplicas") == 1, 120)
+        self._wait_ready(1)
+
+    def _wait_ready(self, replicas: int) -> None:
+        self.cluster.wait(
+            "Deployment", "mlflow", lambda body: body.get("status", {}).get("readyReplicas", 0) == replicas, 120
+        )
 
     def ask(self, endpoint: str, body: Body | None = None, **headers: str) -> Any:
         """Return what the server answers to a request of its REST API, which must not fail."""

@@ -15,6 +15,7 @@ from cairn.api.base import JsonObject
 
 ROOT = Path(__file__).parents[3]
 CHARTS = ROOT / "charts"
+KUBERNETES = "--kube-version=1.34"
 
 
 class RenderError(Exception):
@@ -81,6 +82,10 @@ class Chart:
             raise RenderError(answer.stdout + answer.stderr)
         return answer.stdout
 
+    def lint(self, *values: str) -> None:
+        """Raise RenderError where Helm finds anything to say about the chart with such values."""
+        self.run("lint", "--strict", KUBERNETES, str(self.path), *_set(values))
+
     def render(self, *values: str) -> Objects:
         """Return what the chart makes of values such as `crds.keep=false`."""
         return _render(self, values)
@@ -88,8 +93,18 @@ class Chart:
 
 @cache
 def _render(chart: Chart, values: tuple[str, ...]) -> Objects:
-    options = (f"--namespace={chart.namespace}", "--kube-version=1.34", *(f"--set={value}" for value in values))
+    options = (f"--namespace={chart.namespace}", KUBERNETES, *_set(values))
     return Objects(load(chart.run("template", chart.name, str(chart.path), *options)))
+
+
+def _set(values: Sequence[str]) -> list[str]:
+    return [f"--set={value}" for value in values]
+
+
+@pytest.fixture(scope="module")
+def default(chart: Chart) -> Objects:
+    """What the module's chart makes of its default values."""
+    return chart.render()
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,6 @@ def chart(mlflow: Chart) -> Chart:
     return mlflow
 
 
-@pytest.fixture(scope="session")
-def default(chart: Chart) -> Objects:
-    """What the chart makes of its default values."""
-    return chart.render()
-
-
 def arguments(objects: Objects) -> dict[str, str]:
     pairs = (argument.removeprefix("--").partition("=") for argument in objects.main["args"])
     return {name: value for name, _, value in pairs}
@@ -60,7 +54,7 @@ def references(container: JsonObject) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("values", MODES)
 def test_lint_finds_nothing(chart: Chart, values: tuple[str, ...]):
-    chart.run("lint", "--strict", "--kube-version=1.34", str(CHART), *(f"--set={value}" for value in values))
+    chart.lint(*values)
 
 
 def test_the_version_of_the_app_is_the_image_s():
