@@ -54,3 +54,13 @@ make_s3() {
   tar -C "$root" -cf - . | docker import -c "LABEL cairn.stand-in=$key" \
     -c 'ENTRYPOINT ["/usr/local/bin/versitygw"]' -c 'ENV PATH=/usr/local/bin' - "$image"
 }
+
+# Helm alone, where the published image has it
+make_helm_image() {
+  local image=$1 key=$2 root
+  root=$(new_temporary)
+  use_tool helm
+  mkdir -p "$root/usr/bin"
+  cp "$(command -v helm)" "$root/usr/bin/helm"
+  tar -C "$root" -cf - . | docker import -c "LABEL cairn.stand-in=$key" -c 'ENTRYPOINT ["/usr/bin/helm"]' - "$image"
+}

@@ -9,6 +9,7 @@ MISSING=()  # what the cluster has yet to be given
 main() {
   exclusively
   base_image "$PYTHON_IMAGE" make_python
+  base_image "$HELM_IMAGE" make_helm_image
   base_image "$S3_IMAGE" make_s3
   mkdir -p "$STATE"
   : >"$STATE/images.env.new"
@@ -48,12 +49,12 @@ publish() {
   echo "$2"
 }
 
-# Files that git knows or would add, and the base image
+# Files that git knows or would add, and the images that others publish
 hash_of_inputs() {
   local file
   cd "$CHECKOUT"
   {
-    docker image inspect -f '{{.Id}}' "$PYTHON_IMAGE"
+    docker image inspect -f '{{.Id}}' "$PYTHON_IMAGE" "$HELM_IMAGE"
     git ls-files -z --cached --others --exclude-standard -- "$@" | sort -zu | while IFS= read -r -d '' file; do
       [ ! -f "$file" ] || echo "$([ ! -x "$file" ] || echo +x) $(sha256sum "$file")"
     done
@@ -62,17 +63,17 @@ hash_of_inputs() {
 
 # The settings a machine needs to reach package indexes go into the build if they are set, and only then.
 build() {
-  local setting arguments=() UV_VERSION=$UV_VERSION REVISION
+  local setting arguments=() REVISION
   REVISION=$(git -C "$CHECKOUT" rev-parse HEAD 2>/dev/null || echo unknown)
-  export UV_VERSION REVISION
-  for setting in UV_VERSION REVISION; do
+  export UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE
+  for setting in UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE; do
     ! grep -q "^ARG $setting" "$CHECKOUT/$2" || arguments+=(--build-arg "$setting")
   done
   for setting in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
     PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX_URL; do
     [ -z "${!setting:-}" ] || arguments+=(--build-arg "$setting")
   done
-  docker build --tag "$1" --label "cairn.checkout=$CHECKOUT" --build-arg "PYTHON_IMAGE=$PYTHON_IMAGE" "${arguments[@]}" \
+  docker build --tag "$1" --label "cairn.checkout=$CHECKOUT" "${arguments[@]}" \
     --file "$CHECKOUT/$2" "$CHECKOUT/$3"
 }
 

@@ -1,0 +1,146 @@
+"""Runs Helm, by which Cairn installs what components ask for.
+
+All that is known of a release is what Helm keeps of it, in Secrets of its namespace: their labels tell the state of each revision
+(https://helm.sh/docs/topics/advanced/#storage-backends).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, cast
+
+import yaml
+
+from cairn.api.base import JsonObject
+from cairn.api.time import parse
+from cairn.clients.kubernetes import METADATA_LIST_ONLY, SECRETS, Kubernetes
+
+HISTORY_LIMIT = 10
+"""How many revisions of a release Helm keeps; each is a Secret."""
+LONGEST_ERROR = 2048
+"""Characters of Helm's words that are told."""
+
+ReleaseStatus = Literal[
+    "unknown",
+    "deployed",
+    "uninstalled",
+    "superseded",
+    "failed",
+    "uninstalling",
+    "pending-install",
+    "pending-upgrade",
+    "pending-rollback",
+]
+"""As in helm.sh/helm/v3, pkg/release/status.go."""
+
+
+class HelmError(Exception):
+    """Helm could not do it; the message is in its own words."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One of a release's revisions."""
+
+    number: int
+    status: ReleaseStatus
+    created: datetime
+    labels: Mapping[str, str]
+    """Those that it was given, among Helm's own."""
+
+
+class Helm:
+    """The program `helm`; its process ends with whoever awaits it."""
+
+    def __init__(self, program: str = "helm") -> None:
+        """Use a program, found on the PATH."""
+        self._program = program
+
+    async def description(self, namespace: str, name: str, revision: int) -> str:
+        """Return what Helm says of a revision, such as why it failed; raises HelmError."""
+        told = await self._run("status", name, *_in(namespace), f"--revision={revision}", "--output=json")
+        return str(json.loads(told)["info"].get("description", ""))
+
+    async def manifest(self, namespace: str, name: str) -> Sequence[JsonObject]:
+        """Return the objects of a release's newest revision, hooks aside; raises HelmError."""
+        documents = yaml.safe_load_all(await self._run("get", "manifest", name, *_in(namespace)))
+        return tuple(document for document in documents if document)
+
+    async def upgrade(
+        self, namespace: str, name: str, chart: Path, values: JsonObject, *, labels: Mapping[str, str], seconds: int
+    ) -> None:
+        """Install a release, or make it what chart and values say, and wait until it is ready.
+
+        The labels are kept with the revision. Where it fails, its objects are left as they are.
+
+        Raises:
+            HelmError: the chart refuses the values, the API server an object, or it was not ready after so many seconds.
+        """
+        await self._run(
+            "upgrade",
+            name,
+            str(chart),
+            *_in(namespace),
+            "--install",
+            "--wait",
+            "--wait-for-jobs",
+            f"--timeout={seconds}s",
+            f"--history-max={HISTORY_LIMIT}",
+            f"--labels={','.join(f'{key}={value}' for key, value in labels.items())}",
+            "--values=-",
+            given=json.dumps(values),
+        )
+
+    async def rollback(self, namespace: str, name: str, revision: int) -> None:
+        """Make a release what one of its earlier revisions was, without waiting for it; raises HelmError."""
+        await self._run("rollback", name, str(revision), *_in(namespace), f"--history-max={HISTORY_LIMIT}")
+
+    async def uninstall(self, namespace: str, name: str, *, seconds: int) -> None:
+        """Delete the objects of a release and its history, if it is there; raises HelmError."""
+        await self._run("uninstall", name, *_in(namespace), "--ignore-not-found", "--wait", f"--timeout={seconds}s")
+
+    async def _run(self, *arguments: str, given: str | None = None) -> str:
+        """Return what Helm prints; raises HelmError."""
+        process = await asyncio.create_subprocess_exec(
+            self._program, *arguments, stdin=PIPE if given is not None else DEVNULL, stdout=PIPE, stderr=PIPE
+        )
+        try:
+            output, errors = await process.communicate(given.encode() if given is not None else None)
+        finally:
+            if process.returncode is None:
+                process.terminate()  # Helm marks the release as failed, which it has the time for
+                await process.wait()
+        if process.returncode != 0:
+            raise HelmError(_in_short(errors.decode(errors="replace")))
+        return output.decode()
+
+
+async def revisions_of(kubernetes: Kubernetes, namespace: str, name: str) -> Sequence[Revision]:
+    """Return the revisions of a release that Helm keeps, the newest last; none where there is no such release."""
+    secrets, _ = await kubernetes.list(
+        SECRETS, namespace, selector=f"owner=helm,name={name}", accept=METADATA_LIST_ONLY
+    )
+    revisions = (_revision(secret["metadata"]) for secret in secrets)
+    return tuple(sorted(revisions, key=lambda revision: revision.number))
+
+
+def _revision(metadata: JsonObject) -> Revision:
+    labels = metadata["labels"]
+    status = cast(ReleaseStatus, labels["status"])
+    return Revision(int(labels["version"]), status, parse(metadata["creationTimestamp"]), labels)
+
+
+def _in(namespace: str) -> tuple[str, ...]:
+    return (f"--namespace={namespace}",)
+
+
+def _in_short(errors: str) -> str:
+    """Return Helm's error without warnings and its own prefix."""
+    lines = [line for line in errors.strip().splitlines() if line and not line.startswith(("WARNING:", "W", "I"))]
+    return "\n".join(lines).removeprefix("Error: ")[:LONGEST_ERROR] or "it says nothing"
