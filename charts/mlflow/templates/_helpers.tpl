@@ -86,6 +86,9 @@ app.kubernetes.io/component: server
 {{- if and (gt (int .Values.replicas) 1) (include "mlflow.usesVolume" .) -}}
 {{- fail "replicas: more than one needs a PostgreSQL database (postgresql.uriSecret.name) and a bucket (artifacts.destination), as a volume belongs to one server." -}}
 {{- end -}}
+{{- if and .Values.caBundle.configMap .Values.caBundle.secret -}}
+{{- fail "caBundle: the certificates are in configMap or in secret; empty the other." -}}
+{{- end -}}
 {{- if and (eq .Values.artifacts.access "Direct") (not .Values.artifacts.destination) -}}
 {{- fail "artifacts.access: Direct needs a bucket that clients reach, in artifacts.destination." -}}
 {{- end -}}
@@ -143,7 +146,7 @@ resources:
 - name: AUTH_CACHE_SECONDS
   value: {{ .Values.auth.cacheSeconds | int | quote }}
 {{- end }}
-{{- if .Values.caBundle.configMap }}
+{{- if or .Values.caBundle.configMap .Values.caBundle.secret }}
 {{- range list "SSL_CERT_FILE" "REQUESTS_CA_BUNDLE" "AWS_CA_BUNDLE" }}
 - name: {{ . }}
   value: /etc/mlflow-ca/ca.crt
@@ -189,7 +192,7 @@ resources:
 {{- define "mlflow.mounts" -}}
 - name: tmp
   mountPath: /tmp
-{{- if .Values.caBundle.configMap }}
+{{- if or .Values.caBundle.configMap .Values.caBundle.secret }}
 - name: ca-bundle
   mountPath: /etc/mlflow-ca
   readOnly: true
@@ -214,6 +217,11 @@ resources:
 - name: ca-bundle
   configMap:
     name: {{ .configMap }}
+    items: [{key: {{ .key }}, path: ca.crt}]
+{{- else if .secret }}
+- name: ca-bundle
+  secret:
+    secretName: {{ .secret }}
     items: [{key: {{ .key }}, path: ca.crt}]
 {{- end }}
 {{- end }}
