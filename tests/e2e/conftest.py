@@ -12,7 +12,13 @@ from manifests import ORCHESTRATORS, RESTRICTED, WORKLOADS, component, python, r
 from mlflow_server import MLflowServer, mlflow_server, recorded
 from s3 import S3Server, s3_server
 
-LAST = ("test_tracking_faults.py", "test_faults.py", "test_permissions.py", "test_uninstall.py")
+LAST = (
+    "test_managed_mlflow_faults.py",
+    "test_tracking_faults.py",
+    "test_faults.py",
+    "test_permissions.py",
+    "test_uninstall.py",
+)
 """Faults that concern all, tests of what the others leave behind, and the end of the operator, in this order."""
 
 

@@ -50,11 +50,13 @@ class MLflowServer:
 
     cluster: Cluster
     way: PortForward
+    name: str = "mlflow"
+    """Of its release, which its Deployment and its Service have, too."""
 
     @property
     def uri(self) -> str:
         """Its address within the cluster."""
-        return f"http://mlflow.{self.cluster.namespace}:{PORT}"
+        return f"http://{self.name}.{self.cluster.namespace}:{PORT}"
 
     def runs(self, experiment: str) -> Sequence[MLflowRun]:
         """Return the runs of an experiment, the oldest first."""
@@ -66,20 +68,20 @@ class MLflowServer:
     def scale(self, replicas: int) -> None:
         """Stop the server, or start it again."""
         self.way.close()
-        self.cluster.kubectl("scale", "deployment/mlflow", f"--replicas={replicas}")
+        self.cluster.kubectl("scale", f"deployment/{self.name}", f"--replicas={replicas}")
         self._wait_ready(replicas)
 
     def kill(self) -> None:
         """Delete the server's pod without a warning, and wait for the next one."""
         self.way.close()
-        (pod,) = self.cluster.list("Pod", "app.kubernetes.io/instance=mlflow")
+        (pod,) = self.cluster.list("Pod", f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server")
         self.cluster.delete("Pod", pod["metadata"]["name"], grace_period=0)
         self.cluster.wait_gone("Pod", pod["metadata"]["name"], 60)
         self._wait_ready(1)
 
     def _wait_ready(self, replicas: int) -> None:
         self.cluster.wait(
-            "Deployment", "mlflow", lambda body: body.get("status", {}).get("readyReplicas", 0) == replicas, 120
+            "Deployment", self.name, lambda body: body.get("status", {}).get("readyReplicas", 0) == replicas, 120
         )
 
     def ask(self, endpoint: str, body: Body | None = None, **headers: str) -> Any:
@@ -111,14 +113,21 @@ def recorded(namespace: Cluster, name: str, timeout: float = 60) -> Body:
 
 
 @contextmanager
-def mlflow_server(namespace: Cluster, **values: str) -> Generator[MLflowServer]:
-    """Install the chart in a namespace, with values such as `**{"auth.enabled": "true"}`."""
-    install(namespace, **values)
-    server = MLflowServer(namespace, PortForward(namespace.namespace, "mlflow", PORT))
+def way_to(namespace: Cluster, name: str) -> Generator[MLflowServer]:
+    """Return the server of a release that is there."""
+    server = MLflowServer(namespace, PortForward(namespace.namespace, name, PORT), name)
     try:
         yield server
     finally:
         server.way.close()
+
+
+@contextmanager
+def mlflow_server(namespace: Cluster, **values: str) -> Generator[MLflowServer]:
+    """Install the chart in a namespace, with values such as `**{"auth.enabled": "true"}`."""
+    install(namespace, **values)
+    with way_to(namespace, "mlflow") as server:
+        yield server
 
 
 def install(namespace: Cluster, **values: str) -> None:

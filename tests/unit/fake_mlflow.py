@@ -15,11 +15,12 @@ from aiohttp.test_utils import TestServer
 from cairn.api.base import JsonObject
 
 API = "/api/2.0/mlflow/"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 TAG = re.compile(r"tags\.`([^`]+)` = '([^']*)'")
 
 
 class FakeMLflow:
-    """Experiments and runs, and what is wrong with the server."""
+    """Experiments, runs and artifacts, and what is wrong with the server."""
 
     def __init__(self) -> None:
         self.version = "3.17.2"
@@ -34,12 +35,14 @@ class FakeMLflow:
         self.experiments: dict[str, str] = {}
         """IDs by name."""
         self.runs: dict[str, JsonObject] = {}
+        self.artifacts: dict[str, bytes] = {}
         self.requests: Counter[str] = Counter()
         """How often what was asked."""
         self._numbers = count(1)
         application = web.Application(middlewares=[self._guard])
         application.router.add_get("/version", self._version)
         application.router.add_route("*", f"{API}{{endpoint:.+}}", self._endpoint)
+        application.router.add_route("*", f"{ARTIFACTS}{{path:.+}}", self._artifact)
         self.server = TestServer(application)
 
     @property
@@ -72,6 +75,18 @@ class FakeMLflow:
             return _refused(404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={body['run_id']} not found")
         name = endpoint.replace("/", "_").replace("-", "_")
         return getattr(self, f"_{name}")(body)
+
+    async def _artifact(self, request: web.Request) -> web.Response:
+        path = request.match_info["path"]
+        if request.method == "PUT":
+            self.artifacts[path] = await request.read()
+            return web.json_response({})
+        if path not in self.artifacts:
+            return _refused(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{path}'")
+        if request.method == "DELETE":
+            del self.artifacts[path]
+            return web.json_response({})
+        return web.Response(body=self.artifacts[path])
 
     # ---- endpoints
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -29,6 +30,12 @@ class Settings(BaseSettings):
     insecure_registries: str = Field(
         default="",
         description="Image registries that speak HTTP only, separated by commas, such as registry.example.com:5000.",
+    )
+    charts: Path = Field(
+        default=Path("/opt/cairn/charts"), description="Directory of the charts that components have installed."
+    )
+    mlflow_image: str = Field(
+        default="", description="Image of the MLflow servers that components have installed. Empty: the chart's own."
     )
     workers: int = Field(
         default=16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time."

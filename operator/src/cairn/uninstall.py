@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.labels import MANAGED_BY, MANAGED_BY_CAIRN
 from cairn.clients.kubernetes import (
+    DEPLOYMENTS,
     METADATA_LIST_ONLY,
     PIPELINE_RUNS,
     PODS,
@@ -31,7 +32,6 @@ from cairn.clients.kubernetes import (
 )
 
 KINDS = (STACK_COMPONENTS, STACKS, PIPELINE_RUNS, PODS)
-DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 
 STOP_SECONDS = 60
 """Twice the pod's grace period. A pod that is still there then is on a node that does not answer."""

@@ -82,6 +82,15 @@ async def test_a_run_ends(mlflow: MLflow, fake: FakeMLflow):
     assert (fake.runs[run]["info"]["status"], fake.runs[run]["info"]["end_time"]) == ("FAILED", 2000)
 
 
+async def test_an_artifact_goes_through_the_server(mlflow: MLflow):
+    await mlflow.put_artifact("cairn/a b", b"hello")
+
+    assert await mlflow.get_artifact("cairn/a b") == b"hello"
+    await mlflow.delete_artifact("cairn/a b")
+    with pytest.raises(RefusedError, match="No such artifact"):
+        await mlflow.get_artifact("cairn/a b")
+
+
 async def test_it_logs_in(mlflow: MLflow, fake: FakeMLflow):
     fake.authorization = "Bearer token"
 

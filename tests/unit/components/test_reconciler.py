@@ -12,6 +12,7 @@ from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import Verdict
 from cairn.components.reconciler import ComponentReconciler
 from tests.unit.builders import BUCKET_SPEC, NOW, component_body, stack_body
+from tests.unit.fake_helm import FakeHelm, release_keeper
 from tests.unit.fake_kubernetes import World
 
 FINALIZER = "cairn.dev/finalizer"
@@ -28,7 +29,9 @@ class ComponentWorld(World):
         self.error: ApiError | None = None
         self.checks = 0
         self.seconds = 1000.0
-        self.reconciler = ComponentReconciler(self.cluster, interval=300, retry_interval=10)
+        self.helm = FakeHelm(self.kubernetes)
+        self.releases = release_keeper(self.cluster, self.helm)
+        self.reconciler = ComponentReconciler(self.cluster, self.releases, interval=300, retry_interval=10)
 
     async def check(self, _: Kubernetes) -> Verdict:
         self.checks += 1

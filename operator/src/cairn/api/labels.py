@@ -8,6 +8,8 @@ from cairn.api.base import GROUP
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY_CAIRN = "cairn"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+"""The Helm release of an object."""
 RUN_LABEL = f"{GROUP}/run"
 COMPONENT_LABEL = f"{GROUP}/component"
 

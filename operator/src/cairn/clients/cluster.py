@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import jsonpatch
 
 from cairn.api.base import JsonObject
-from cairn.api.labels import RUN_LABEL
+from cairn.api.labels import INSTANCE_LABEL, RUN_LABEL
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
 from cairn.clients.store import Key, ObjectStore, key_of
@@ -19,6 +19,10 @@ MOST_OPERATIONS_OF_AN_ITEM = 3
 
 def _run_of(body: JsonObject) -> str | None:
     return (body["metadata"].get("labels") or {}).get(RUN_LABEL)
+
+
+def _release_of(body: JsonObject) -> str | None:
+    return (body["metadata"].get("labels") or {}).get(INSTANCE_LABEL)
 
 
 def stack_of(run: JsonObject) -> str | None:
@@ -41,6 +45,8 @@ class Cluster:
     """Those of runs, findable by the label of the run."""
     pods: ObjectStore = field(default_factory=lambda: ObjectStore(_run_of))
     """Those of runs, findable by the label of the run."""
+    release_pods: ObjectStore = field(default_factory=lambda: ObjectStore(_release_of))
+    """Those of what Helm installs for components, findable by the name of the release."""
     secrets: ObjectStore = field(default_factory=ObjectStore)
     """Metadata only."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,6 +61,12 @@ class Helm:
     def __init__(self, program: str = "helm") -> None:
         """Use a program, found on the PATH."""
         self._program = program
+        self._running: set[Process] = set()
+
+    def kill(self) -> None:
+        """End what runs, at once: a release stays marked as being worked on, and not as failed."""
+        for process in self._running:
+            process.kill()
 
     async def description(self, namespace: str, name: str, revision: int) -> str:
         """Return what Helm says of a revision, such as why it failed; raises HelmError."""
@@ -102,20 +108,23 @@ class Helm:
         await self._run("rollback", name, str(revision), *_in(namespace), f"--history-max={HISTORY_LIMIT}")
 
     async def uninstall(self, namespace: str, name: str, *, seconds: int) -> None:
-        """Delete the objects of a release and its history, if it is there; raises HelmError."""
-        await self._run("uninstall", name, *_in(namespace), "--ignore-not-found", "--wait", f"--timeout={seconds}s")
+        """Delete the objects of a release and its history, if it is there, and wait until its pods are gone; raises HelmError."""
+        how = ("--ignore-not-found", "--cascade=foreground", "--wait", f"--timeout={seconds}s")
+        await self._run("uninstall", name, *_in(namespace), *how)
 
     async def _run(self, *arguments: str, given: str | None = None) -> str:
         """Return what Helm prints; raises HelmError."""
         process = await asyncio.create_subprocess_exec(
             self._program, *arguments, stdin=PIPE if given is not None else DEVNULL, stdout=PIPE, stderr=PIPE
         )
+        self._running.add(process)
         try:
             output, errors = await process.communicate(given.encode() if given is not None else None)
         finally:
             if process.returncode is None:
                 process.terminate()  # Helm marks the release as failed, which it has the time for
                 await process.wait()
+            self._running.discard(process)
         if process.returncode != 0:
             raise HelmError(_in_short(errors.decode(errors="replace")))
         return output.decode()

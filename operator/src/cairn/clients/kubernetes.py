@@ -33,6 +33,7 @@ PAGE_SIZE = 50
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -67,6 +68,9 @@ JOBS = Resource("batch/v1", "jobs", "Job")
 PODS = Resource("v1", "pods", "Pod")
 SECRETS = Resource("v1", "secrets", "Secret")
 CLAIMS = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
+SERVICES = Resource("v1", "services", "Service")
+DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "storageclasses", "StorageClass")
 EVENTS = Resource("events.k8s.io/v1", "events", "Event")
 
@@ -179,6 +183,12 @@ class Kubernetes:
         """Apply a JSON merge patch (RFC 7386) to the object."""
         path = resource.path(namespace, name)
         return await self._json("PATCH", path, resource, body=body, content_type=MERGE_PATCH, verb="patch")
+
+    async def apply_dry_run(self, resource: Resource, namespace: str, body: JsonObject) -> JsonObject:
+        """Return what an object would be if its fields were set to these, whoever has set them; nothing is changed."""
+        path = resource.path(namespace, body["metadata"]["name"])
+        query = {"dryRun": "All", "fieldManager": "cairn-operator", "force": "true"}
+        return await self._json("PATCH", path, resource, query=query, body=body, content_type=APPLY_PATCH, verb="patch")
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None

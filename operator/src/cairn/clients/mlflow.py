@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, cast
+from urllib.parse import quote
 
 import aiohttp
 
@@ -96,6 +97,18 @@ class MLflow:
     async def need_database(self) -> None:
         """Return once the server has asked its database, which /health does not."""
         await self._call("GET", "experiments/search", params={"max_results": "1"})
+
+    async def put_artifact(self, path: str, content: bytes) -> None:
+        """Keep an artifact by way of the server, below its destination."""
+        await self._ask("PUT", f"{_ARTIFACTS}/{quote(path)}", data=content)
+
+    async def get_artifact(self, path: str) -> bytes:
+        """Return such an artifact."""
+        return await self._ask("GET", f"{_ARTIFACTS}/{quote(path)}")
+
+    async def delete_artifact(self, path: str) -> None:
+        """Delete such an artifact."""
+        await self._ask("DELETE", f"{_ARTIFACTS}/{quote(path)}")
 
     # ---- experiments and runs
 
@@ -201,6 +214,9 @@ class MLflow:
             context.load_verify_locations(cadata=self._access.ca)
         connector = aiohttp.TCPConnector(ssl=context)
         return aiohttp.ClientSession(headers=headers, connector=connector, timeout=self._timeout, trust_env=True)
+
+
+_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 def _items(pairs: Mapping[str, str]) -> list[JsonObject]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from cairn.api.base import JsonObject, Model
 from cairn.api.pod_template import PodTemplate
@@ -33,7 +33,8 @@ TYPE_DESCRIPTIONS: Mapping[str, str] = {
 class Verdict:
     """What a check found: whether the component can be used, and if not, why and what to do."""
 
-    ready: bool
+    ready: bool | None
+    """None where it is not known, or not yet."""
     reason: str
     message: str
     endpoint: str | None = None
@@ -47,6 +48,32 @@ class Verdict:
     def failed(cls, reason: str, message: str, endpoint: str | None = None) -> Verdict:
         """Return the verdict of a check that found something wrong; the message ends with the next action."""
         return cls(ready=False, reason=reason, message=message, endpoint=endpoint)
+
+    @classmethod
+    def unknown(cls, reason: str, message: str, endpoint: str | None = None) -> Verdict:
+        """Return the verdict of a check that could not be made, or not yet."""
+        return cls(ready=None, reason=reason, message=message, endpoint=endpoint)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What Helm is to keep installed for a component."""
+
+    chart: str
+    """Name of a chart that the operator's image carries."""
+    values: JsonObject
+
+
+class Surroundings(Protocol):
+    """What a component can see of its namespace."""
+
+    def component(self, name: str) -> Flavor[Any] | None:
+        """Return another component; None where there is none, or its spec is not valid."""
+        ...
+
+    def version_of_secret(self, name: str) -> str:
+        """Return the version of a Secret, which any change of it changes; empty where there is none."""
+        ...
 
 
 class Flavor(ABC, Generic[Config]):
@@ -72,6 +99,20 @@ class Flavor(ABC, Generic[Config]):
     def secrets(self) -> frozenset[str]:
         """Names of the Secrets that the configuration refers to; a change of one leads to a new check."""
         return frozenset()
+
+    @property
+    def components(self) -> frozenset[str]:
+        """Names of the components that the configuration refers to; a change of one leads to a new check."""
+        return frozenset()
+
+    def release(self, surroundings: Surroundings) -> Release | None:  # noqa: ARG002 - most have none
+        """Return what Helm is to keep installed for the component, if anything; raises ComponentError."""
+        return None
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the volumes of its release outlive the component."""
+        return True
 
     @abstractmethod
     async def check(self, kubernetes: Kubernetes) -> Verdict:
@@ -129,6 +170,11 @@ class ExperimentTracker(Flavor[Config]):
     @abstractmethod
     def url_of(self, experiment: str, record: str) -> str:
         """Return where people see a record, by the tracker's IDs."""
+
+    @property
+    def artifact_store_of_steps(self) -> str | None:
+        """Name of the artifact store that the code of steps itself writes to when it records artifacts; None for none."""
+        return None
 
     @abstractmethod
     def step_access(
@@ -215,6 +261,16 @@ class ArtifactStore(Flavor[Config]):
     @abstractmethod
     def node_local(self) -> bool:
         """Whether the store can be used from one node at a time only."""
+
+    @property
+    def code_access(self) -> StepAccess:
+        """What the code of a step needs to use the store itself, with its vendor's library."""
+        return StepAccess()
+
+    @property
+    def serves_uris(self) -> bool:
+        """Whether whoever has credentials can fetch an artifact by its URI, also outside of the cluster's pods."""
+        return False
 
     @property
     def open_to_operator(self) -> bool:

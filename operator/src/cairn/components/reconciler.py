@@ -17,7 +17,10 @@ from cairn.clients.jitter import jittered
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS, ForbiddenError
 from cairn.clients.store import Key
 from cairn.components.base import Verdict
-from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
+from cairn.components.errors import ComponentError
+from cairn.components.neighbours import Neighbours
+from cairn.components.registry import AnyFlavor, UnknownFlavorError, load, loaded
+from cairn.components.releases.keeper import ReleaseKeeper
 from cairn.components.usage import users_of
 
 READY = "Ready"
@@ -34,6 +37,8 @@ class Check:
     generation: int
     secrets: tuple[tuple[str, str], ...]
     """Name and resource version of each Secret that the configuration names."""
+    release: str | None
+    """The state that Helm was to keep its release in."""
     verdict: Verdict
     due: float
     """When the next one is due, on the monotonic clock."""
@@ -42,13 +47,16 @@ class Check:
 class ComponentReconciler:
     """Reconciles one StackComponent at a time; holds only what can be found out again."""
 
-    def __init__(self, cluster: Cluster, *, interval: float, retry_interval: float) -> None:
+    def __init__(self, cluster: Cluster, releases: ReleaseKeeper, *, interval: float, retry_interval: float) -> None:
         self._cluster = cluster
+        self._releases = releases
         self._interval = interval
         self._retry_interval = retry_interval
         self._checks: dict[Key, Check] = {}
         self._secrets_of: dict[Key, tuple[int, frozenset[str]]] = {}
         """Generation, and the names of the Secrets that it names."""
+        self._touched: set[Key] = set()
+        """Those of whose releases an object has changed since they were looked at."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one component up to date; return in how many seconds to look at it again."""
@@ -65,8 +73,7 @@ class ComponentReconciler:
                 if await self._cluster.still_there(STACKS, self._cluster.stacks, (key[0], users[0])):
                     break
             else:
-                await self._release(key, body)
-                return None
+                return await self._let_go(key, body)
         elif FINALIZER not in finalizers:
             written = await self._cluster.set_finalizers(
                 STACK_COMPONENTS, self._cluster.components, body, [*finalizers, FINALIZER]
@@ -78,7 +85,7 @@ class ComponentReconciler:
             check = await self._check(key, body)
         except ForbiddenError as error:
             message = f"The API server did not let the operator check it: {error.message}; it is tried again."
-            await self._write(body, Verdict(ready=False, reason=CHECK_FAILED, message=message))
+            await self._write(body, Verdict.unknown(CHECK_FAILED, message))
             raise
         await self._write(body, check.verdict)
         return max(0.1, check.due - time.monotonic())
@@ -94,6 +101,16 @@ class ComponentReconciler:
             known = self._secrets_of[key] = generation, _secrets_named_by(body)
         return secret in known[1]
 
+    def depends_on(self, key: Key, other: str) -> bool:
+        """Return whether a component refers to another one of its namespace."""
+        body = self._cluster.components.get(key)
+        flavor = loaded(body) if body is not None else None
+        return flavor is not None and other in flavor.components
+
+    def release_changed(self, key: Key) -> None:
+        """Have a component's release looked at: one of its objects has changed."""
+        self._touched.add(key)
+
     async def _check(self, key: Key, body: JsonObject) -> Check:
         generation = body["metadata"]["generation"]
         try:
@@ -103,16 +120,32 @@ class ComponentReconciler:
         except ValidationError as error:
             return self._keep(key, generation, (), Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
         secrets = self._secrets(key, flavor)
-        last = self._checks.get(key)
-        if last and last.generation == generation and last.secrets == secrets and time.monotonic() < last.due:
+        try:
+            release = flavor.release(Neighbours(self._cluster, key[0]))
+        except ComponentError as error:
+            return self._keep(key, generation, secrets, Verdict.failed(error.reason, error.message))
+        state = self._releases.state_of(key, release) if release is not None else None
+        last, known = self._checks.get(key), (generation, secrets, state)
+        anew = key in self._touched or self._releases.is_busy(key)
+        if last and (last.generation, last.secrets, last.release) == known and time.monotonic() < last.due and not anew:
             return last
-        verdict = await flavor.check(self._cluster.kubernetes)
-        return self._keep(key, generation, secrets, verdict)
+        self._touched.discard(key)
+        verdict = await self._releases.keep(key, release) if release is not None else None
+        if verdict is None:
+            verdict = await flavor.check(self._cluster.kubernetes)
+        return self._keep(key, generation, secrets, verdict, state)
 
-    def _keep(self, key: Key, generation: int, secrets: tuple[tuple[str, str], ...], verdict: Verdict) -> Check:
+    def _keep(
+        self,
+        key: Key,
+        generation: int,
+        secrets: tuple[tuple[str, str], ...],
+        verdict: Verdict,
+        release: str | None = None,
+    ) -> Check:
         interval = self._interval if verdict.ready else self._retry_interval
         due = time.monotonic() + jittered(interval, 0.1)
-        check = Check(generation, secrets, verdict, due)
+        check = Check(generation, secrets, release, verdict, due)
         self._checks[key] = check
         return check
 
@@ -124,7 +157,7 @@ class ComponentReconciler:
         old = StackComponentStatus.model_validate(body.get("status") or {}, extra="ignore")
         metadata, now = body["metadata"], datetime.now(UTC)
         users = self._users(body)
-        held = _held_by(users) if metadata.get("deletionTimestamp") else None
+        held = _held_by(users) if users and metadata.get("deletionTimestamp") else None
         conditions = set_condition(
             [condition for condition in old.conditions if held or condition.type != IN_USE],
             READY,
@@ -163,16 +196,23 @@ class ComponentReconciler:
             return
         before = find_condition(old.conditions, READY)
         if before is None or (before.reason, before.status) != _state(verdict):
-            kind = "Normal" if verdict.ready else "Warning"
+            kind = "Warning" if verdict.ready is False or verdict.reason == CHECK_FAILED else "Normal"
             await self._cluster.events.record(body, kind, verdict.reason, "Check", verdict.message)
         if held and find_condition(old.conditions, IN_USE) is None:
             await self._cluster.events.record(body, "Warning", USED, "Delete", held)
 
-    async def _release(self, key: Key, body: JsonObject) -> None:
-        """Let a component that is being deleted go, since no Stack names it."""
+    async def _let_go(self, key: Key, body: JsonObject) -> float | None:
+        """Let a component that is being deleted go, since no Stack names it, once its release is gone."""
+        flavor = loaded(body)
+        verdict = await self._releases.remove(key, keep_data=flavor is None or flavor.keeps_data)
+        if verdict is not None:
+            await self._write(body, verdict)
+            return self._retry_interval
         kept = [finalizer for finalizer in body["metadata"]["finalizers"] if finalizer != FINALIZER]
         await self._cluster.set_finalizers(STACK_COMPONENTS, self._cluster.components, body, kept)
         self._checks.pop(key, None)
+        self._touched.discard(key)
+        return None
 
     def _users(self, body: JsonObject) -> tuple[str, ...]:
         metadata = body["metadata"]
@@ -180,10 +220,8 @@ class ComponentReconciler:
 
 
 def _secrets_named_by(body: JsonObject) -> frozenset[str]:
-    try:
-        return load(body).secrets
-    except (UnknownFlavorError, ValidationError):
-        return frozenset()
+    flavor = loaded(body)
+    return flavor.secrets if flavor is not None else frozenset()
 
 
 def _held_by(users: tuple[str, ...]) -> str:
@@ -198,7 +236,7 @@ def _type_and_flavor(body: JsonObject) -> tuple[str | None, str | None]:
 
 
 def _status(verdict: Verdict) -> ConditionStatus:
-    if verdict.reason == CHECK_FAILED:
+    if verdict.ready is None:
         return "Unknown"
     return "True" if verdict.ready else "False"
 

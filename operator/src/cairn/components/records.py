@@ -76,6 +76,12 @@ class StepAccess:
     volumes: Sequence[JsonObject] = ()
     volume_mounts: Sequence[JsonObject] = field(default_factory=tuple)
 
+    def __add__(self, other: StepAccess) -> StepAccess:
+        """Return what is needed for both."""
+        return StepAccess(
+            [*self.env, *other.env], [*self.volumes, *other.volumes], [*self.volume_mounts, *other.volume_mounts]
+        )
+
 
 class TrackerError(ComponentError):
     """A tracker does not do what it is asked for."""

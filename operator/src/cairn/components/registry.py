@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from pydantic import ValidationError
+
 import cairn.components as components_package
 from cairn.api.base import JsonObject, Model
 from cairn.api.stack_component import build_spec
@@ -55,6 +57,14 @@ def load(component: JsonObject) -> AnyFlavor:
                 raise UnknownFlavorError(f"this version of Cairn has no {type_name} of flavor {flavor_name}")
             return flavor(metadata["namespace"], metadata["name"], flavor.config_model.model_validate(config))
     raise UnknownFlavorError("the spec names no type and flavor")
+
+
+def loaded(component: JsonObject) -> AnyFlavor | None:
+    """Return the component that a StackComponent object describes; None where it describes none that is valid."""
+    try:
+        return load(component)
+    except (UnknownFlavorError, ValidationError):
+        return None
 
 
 def _discover() -> Iterator[type[AnyFlavor]]:

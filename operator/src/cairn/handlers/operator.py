@@ -8,13 +8,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
+from cairn.api.labels import COMPONENT_LABEL, shortened
+from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.depth import bounded
+from cairn.clients.helm import Helm
 from cairn.clients.informer import Informer
-from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, SECRETS, STACK_COMPONENTS, STACKS, Resource
+from cairn.clients.kubernetes import (
+    DEPLOYMENTS,
+    JOBS,
+    PIPELINE_RUNS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    STACK_COMPONENTS,
+    STACKS,
+    Resource,
+)
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, ObjectStore, key_of
 from cairn.components.reconciler import ComponentReconciler
+from cairn.components.releases.keeper import ReleaseKeeper
 from cairn.components.usage import components_of
 from cairn.handlers.work_queue import Reconcile, WorkQueue
 from cairn.runs import naming
@@ -55,8 +69,17 @@ class Operator:
         """Make the queues and the watches of what Cairn's own objects depend on."""
         settings = self.settings
         transfer = TransferImage(settings.step_image, settings.step_image_pull_policy, settings.step_resources)
+        self._releases = ReleaseKeeper(
+            self.cluster,
+            Helm(),
+            settings.charts,
+            images={"mlflow": settings.mlflow_image},
+            wake=self._wake_component,
+            clock=Clock(),
+        )
         self._component_reconciler = ComponentReconciler(
             self.cluster,
+            self._releases,
             interval=settings.check_interval_seconds,
             retry_interval=settings.retry_interval_seconds,
         )
@@ -118,6 +141,7 @@ class Operator:
     async def stop(self) -> None:
         """Stop the work. Nothing is lost: all state is in the cluster."""
         await self._cancel()
+        await self._releases.stop()
         self._run_reconciler.stop()
         await self._run_reconciler.close()
         await self._evaluator.stop()
@@ -147,6 +171,7 @@ class Operator:
         for stack in self.cluster.stacks.in_namespace(namespace):
             if name in components_of(stack):
                 self.stacks.wake(key_of(stack))
+        self._wake_dependents((namespace, name))
 
     def stack_changed(self, type_: str | None, body: JsonObject) -> None:
         """Reconcile a Stack, the components that it names or named, its rivals, and the runs that wait for it."""
@@ -191,6 +216,24 @@ class Operator:
             key = key_of(component)
             if self._component_reconciler.uses_secret(key, name):
                 self.components.wake(key)
+                self._wake_dependents(key)
+
+    def _wake_dependents(self, key: Key) -> None:
+        for other in self.cluster.components.in_namespace(key[0]):
+            if self._component_reconciler.depends_on(key_of(other), key[1]):
+                self.components.wake(key_of(other))
+
+    def _wake_component(self, key: Key) -> None:
+        self.components.wake(key)
+
+    def _release_changed(self, body: JsonObject) -> None:
+        """Reconcile the component that an object was installed for."""
+        namespace, label = body["metadata"]["namespace"], (body["metadata"].get("labels") or {}).get(COMPONENT_LABEL)
+        for component in self.cluster.components.in_namespace(namespace):
+            key = key_of(component)
+            if shortened(key[1]) == label:
+                self._component_reconciler.release_changed(key)
+                self.components.wake(key)
 
     def _wake_run(self, key: Key) -> None:
         self.runs.wake(key)
@@ -218,6 +261,12 @@ class Operator:
             (PODS, self.cluster.pods, needed_of_pod),
         ):
             yield Informer(kubernetes, resource, namespace, store, changed, selector=naming.SELECTOR, needed=needed)
+        for resource, store in (
+            (PODS, self.cluster.release_pods),
+            (DEPLOYMENTS, ObjectStore()),
+            (SERVICES, ObjectStore()),
+        ):
+            yield Informer(kubernetes, resource, namespace, store, self._release_changed, selector=COMPONENT_LABEL)
         yield Informer(
             kubernetes,
             SECRETS,

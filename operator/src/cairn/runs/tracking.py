@@ -18,8 +18,9 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import ExperimentTracker
+from cairn.components.base import ArtifactStore, ExperimentTracker
 from cairn.components.connections import Connections
+from cairn.components.neighbours import Neighbours
 from cairn.components.records import StepAccess, TrackerClient, TrackerUnavailableError
 from cairn.runs.instances import RunSteps
 from cairn.runs.tracked_run import TrackedRun
@@ -95,8 +96,10 @@ class RunTracking:
         tracker, tracked = following.tracker.flavor, following.tracked
         wanted = list(attempts)
         ids = await tracked.ids_of(wanted, PATIENCE_SECONDS)
+        artifacts = self._access_to_artifacts(tracker)
         return {
-            attempt: tracker.step_access(
+            attempt: artifacts
+            + tracker.step_access(
                 tracked.experiment_name,
                 ids.get(attempt),
                 ids.get(attempt, tracked.ids.get(RUN)),
@@ -104,6 +107,12 @@ class RunTracking:
             )
             for attempt in wanted
         }
+
+    def _access_to_artifacts(self, tracker: ExperimentTracker[Any]) -> StepAccess:
+        """Return what steps need to write artifacts that their code records, where they do so themselves."""
+        name = tracker.artifact_store_of_steps
+        store = Neighbours(self._cluster, tracker.namespace).component(name) if name is not None else None
+        return store.code_access if isinstance(store, ArtifactStore) else StepAccess()
 
     def with_tracking(self, status: PipelineRunStatus, body: JsonObject, now: str) -> PipelineRunStatus:
         """Return a run's status with what is to be told of how it is recorded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
+from cairn.clients.kubernetes import SERVICE_ACCOUNTS, Kubernetes, NotFoundError
 from cairn.clients.s3 import Bucket, Credentials, S3Error, UnreachableError, in_thread
 from cairn.components.artifact_store.s3.client import S3Client
 from cairn.components.artifact_store.s3.config import S3Config
@@ -16,6 +16,7 @@ from cairn.components.artifact_store.s3.diagnosis import (
 )
 from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
 from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Verdict
+from cairn.components.records import StepAccess
 from cairn.components.secrets import UnusableError, certificates, credential, from_secret, has_key, secret_named
 
 CHECK_SECONDS = 8
@@ -26,8 +27,6 @@ OPENING_SECONDS = 10
 CA_VOLUME = "cairn-store-ca"
 CA_DIRECTORY = "/cairn/ca"
 CA_FILE = "ca.crt"
-
-SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 
 
 class S3(ArtifactStore[S3Config]):
@@ -93,6 +92,23 @@ class S3(ArtifactStore[S3Config]):
             volume_mounts=mounts,
             service_account_name=config.service_account_name,
         )
+
+    @property
+    def code_access(self) -> StepAccess:
+        """What Amazon's library for Python reads, and MLflow's client."""
+        access, style = self.access, "path" if self.path_style else "virtual"
+        values = {"AWS_DEFAULT_REGION": self.config.region, "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": style}
+        if self.config.endpoint is not None:
+            values |= dict.fromkeys(("AWS_ENDPOINT_URL_S3", "MLFLOW_S3_ENDPOINT_URL"), self.config.endpoint)
+        if access.volumes:
+            values["AWS_CA_BUNDLE"] = f"{CA_DIRECTORY}/{CA_FILE}"
+        env = [*access.env, *({"name": name, "value": value} for name, value in values.items())]
+        return StepAccess(env, access.volumes, access.volume_mounts)
+
+    @property
+    def serves_uris(self) -> bool:
+        """A bucket does."""
+        return True
 
     async def check(self, kubernetes: Kubernetes) -> Verdict:
         """Write, read and delete a probe object, so that Ready means usable.

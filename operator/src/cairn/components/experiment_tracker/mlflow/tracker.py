@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.mlflow import Access, MLflow, MLflowError
-from cairn.components.base import ExperimentTracker, Verdict
+from cairn.components.base import ExperimentTracker, Release, Surroundings, Verdict
+from cairn.components.experiment_tracker.mlflow.artifact_probe import ProbeError, probe_artifacts
+from cairn.components.experiment_tracker.mlflow.chart_values import path_of, release_of
 from cairn.components.experiment_tracker.mlflow.client import PARENT_TAG, MLflowClient
 from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.records import StepAccess, TrackerUnavailableError
+from cairn.components.releases.naming import release_name
 from cairn.components.secrets import UnusableError, certificates, credential, from_secret, secret_named
 
 OLDEST_VERSION = (3, 0)
@@ -32,14 +35,50 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
     @property
     def secrets(self) -> frozenset[str]:
         """Names of the Secrets that the check reads."""
-        auth, ca = self.config.auth, self.config.ca_secret_ref
-        basic = auth.basic.secret_ref.name if auth is not None and auth.basic is not None else None
+        auth, ca, server = self.config.auth, self.config.ca_secret_ref, self.config.server
         bearer = auth.bearer.name if auth is not None and auth.bearer is not None else None
-        return frozenset(filter(None, (basic, bearer, ca.name if ca is not None else None)))
+        database = (
+            server.postgresql.uri_secret_ref.name if server is not None and server.postgresql is not None else None
+        )
+        return frozenset(filter(None, (self._basic, bearer, ca.name if ca is not None else None, database)))
+
+    @property
+    def _basic(self) -> str | None:
+        """Name of the Secret with name and password."""
+        auth = self.config.auth
+        return auth.basic.secret_ref.name if auth is not None and auth.basic is not None else None
+
+    @property
+    def components(self) -> frozenset[str]:
+        """Name of the artifact store whose bucket the server keeps artifacts in."""
+        server = self.config.server
+        return frozenset({server.artifact_store_ref.name} if server is not None and server.artifact_store_ref else ())
+
+    @property
+    def artifact_store_of_steps(self) -> str | None:
+        """Name of the artifact store that MLflow's client in a step writes to itself."""
+        server = self.config.server
+        if server is None or server.artifact_store_ref is None or server.artifact_access == "Proxied":
+            return None
+        return server.artifact_store_ref.name
+
+    def release(self, surroundings: Surroundings) -> Release | None:
+        """Return the release of the server, where it is one that Cairn installs; raises UnusableError."""
+        if self.config.server is None:
+            return None
+        return release_of(self.config.server, f"{self.namespace}/.mlflow/{self.name}", self._basic, surroundings)
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the server's volume outlives this component."""
+        return self.config.server is None or self.config.server.deletion_policy == "Retain"
 
     async def check(self, kubernetes: Kubernetes) -> Verdict:
-        """Ask the server for its version, and for something that it must ask its database for."""
-        uri = self.config.uri
+        """Ask the server for its version, and for something that it must ask its database for.
+
+        One that Cairn has installed must keep an artifact, too.
+        """
+        uri = self.uri
         try:
             server = MLflow(await self.access(kubernetes))
         except UnusableError as error:
@@ -51,16 +90,28 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
                 message = f"MLflow at {uri} is of version {version[:64]}; upgrade it to {oldest} or newer."
                 return Verdict.failed("VersionNotSupported", message, uri)
             await server.need_database()
+            if self._proxies_artifacts:
+                await probe_artifacts(server, self.name)
+        except ProbeError as error:
+            return Verdict.failed("ArtifactsNotKept", f"MLflow at {uri} {error}", uri)
         except MLflowError as error:
             return Verdict.failed(*explain(error, uri, logs_in=self.config.auth is not None), uri)
         finally:
             await server.close()
-        return Verdict.usable(f"MLflow {version} at {uri} answers, and so does its database.", uri)
+        kept = ", and an artifact was written, read back and deleted" if self._proxies_artifacts else ""
+        return Verdict.usable(f"MLflow {version} at {uri} answers, and so does its database{kept}.", uri)
+
+    @property
+    def _proxies_artifacts(self) -> bool:
+        return self.config.server is not None and self.config.server.artifact_access == "Proxied"
 
     @property
     def uri(self) -> str:
         """Address of the server for the operator and for pods."""
-        return self.config.uri
+        server = self.config.server
+        if server is None:
+            return str(self.config.uri)
+        return f"http://{release_name(self.name)}.{self.namespace}.svc{path_of(server)}"
 
     def experiment_name(self, name: str) -> str:
         """Return the name with the prefix of this tracker."""
@@ -68,7 +119,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
 
     def url_of(self, experiment: str, record: str) -> str:
         """Return the page of a run."""
-        return f"{self.config.external_url or self.config.uri}/#/experiments/{experiment}/runs/{record}"
+        return f"{self.config.external_url or self.uri}/#/experiments/{experiment}/runs/{record}"
 
     def step_access(
         self, experiment_name: str, record: str | None, parent: str | None, context: Mapping[str, str]
@@ -80,7 +131,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         """
         tags = {**context, **({PARENT_TAG: parent} if parent is not None else {})}
         values = {
-            "MLFLOW_TRACKING_URI": self.config.uri,
+            "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_RUN_CONTEXT": json.dumps(tags, separators=(",", ":")),
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -117,7 +168,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         trusted = None
         if ca is not None:
             trusted = certificates(await secret_named(kubernetes, self.namespace, ca.name), ca.key)
-        return Access(self.config.uri, await self._authorization(kubernetes), trusted)
+        return Access(self.uri, await self._authorization(kubernetes), trusted)
 
     async def _authorization(self, kubernetes: Kubernetes) -> str | None:
         auth = self.config.auth

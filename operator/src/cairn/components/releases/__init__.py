@@ -1,0 +1,1 @@
+"""What Helm keeps installed for components."""

@@ -1,0 +1,360 @@
+"""Keeps the releases of components: installs, upgrades, repairs, rolls back and uninstalls them by Helm, beside the reconciles.
+
+What is to be done follows from what Helm keeps of a release, so that another operator goes on where this one was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cairn.api.base import JsonObject
+from cairn.api.labels import INSTANCE_LABEL
+from cairn.clients.clock import Clock
+from cairn.clients.cluster import Cluster
+from cairn.clients.helm import Helm, HelmError, revisions_of
+from cairn.clients.kubernetes import CLAIMS, JOBS
+from cairn.clients.store import Key
+from cairn.clients.wake import Wake
+from cairn.components.base import Release, Verdict
+from cairn.components.releases.drift import drift
+from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name
+from cairn.components.releases.plan import (
+    Nothing,
+    NotOurs,
+    Rollback,
+    Uninstall,
+    Upgrade,
+    Wait,
+    backoff_seconds,
+    plan,
+)
+from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of
+from cairn.components.releases.values import merged
+
+logger = logging.getLogger(__name__)
+
+READY_SECONDS = 600
+"""How long the objects of a release may take to become ready."""
+GONE_SECONDS = 180
+"""How long they may take to go: a server finishes its requests."""
+PROCESSES = 4
+"""How many Helms may run at a time; each takes some 60 MiB."""
+STOPPED = f"Helm was stopped, as its pods did not start within {STUCK.total_seconds():.0f} s"
+STATE_LENGTH = 16
+REMOVED = "removed"
+"""The desired state of a release that is to go."""
+
+
+@dataclass
+class _Work:
+    """What Helm does for a component."""
+
+    doing: str
+    """As the reason of a condition."""
+    state: str
+    """The desired state it is done for."""
+    began: datetime
+    task: asyncio.Task[None]
+    given_up: str | None = None
+    """Why it was stopped."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What Helm last failed at."""
+
+    state: str
+    doing: str
+    words: str
+    count: int
+    retry: float
+    """When to try again, on the monotonic clock."""
+
+
+@dataclass(frozen=True)
+class _Repair:
+    """What was changed by somebody else and set right: somebody who changes it again and again is not fought for ever."""
+
+    found: tuple[str, ...]
+    count: int
+    again: float
+    """When to repair the same again, on the monotonic clock."""
+
+
+class ReleaseKeeper:
+    """Knows of each component what Helm does for it; `wake` has it reconciled when Helm is done."""
+
+    def __init__(
+        self, cluster: Cluster, helm: Helm, charts: Path, *, images: Mapping[str, str], wake: Wake, clock: Clock
+    ) -> None:
+        """Keep releases of charts in a directory; `images` are those of their main containers, by chart."""
+        self._cluster = cluster
+        self._helm = helm
+        self._charts = charts
+        self._images = images
+        self._wake = wake
+        self._clock = clock
+        self._work: dict[Key, _Work] = {}
+        self._failures: dict[Key, _Failure] = {}
+        self._repairs: dict[Key, _Repair] = {}
+        self._manifests: dict[Key, tuple[int, Sequence[JsonObject]]] = {}
+        self._processes = asyncio.Semaphore(PROCESSES)
+
+    def values_of(self, component: Key, release: Release) -> JsonObject:
+        """Return the values of a release, with those that are not up to the component."""
+        values, image = release.values, self._images.get(release.chart)
+        if image and "repository" not in (values.get("image") or {}):
+            values = merged({"image": _image(image)}, values)
+        mine = {"commonLabels": labels_of(component[1]), "fullnameOverride": release_name(component[1])}
+        return merged(values, mine)
+
+    def state_of(self, component: Key, release: Release) -> str:
+        """Return a digest of what a release is to be."""
+        values = json.dumps(self.values_of(component, release), sort_keys=True)
+        chart = digest_of_chart(self._charts / release.chart)
+        return hashlib.sha256(f"{chart}{values}".encode()).hexdigest()[:STATE_LENGTH]
+
+    def is_busy(self, component: Key) -> bool:
+        """Return whether Helm does something for a component, or has done it since it was last looked at."""
+        return component in self._work
+
+    async def keep(self, component: Key, release: Release) -> Verdict | None:
+        """Have a release be what it is to be; None where it is, else what is being done or what is wrong.
+
+        Raises:
+            ApiError: the API server does not tell what there is.
+        """
+        try:
+            return await self._keep(component, release, self.state_of(component, release))
+        except HelmError as error:
+            release_is = f"release {component[0]}/{release_name(component[1])}"
+            return Verdict.unknown("HelmFailed", f"Helm does not tell how {release_is} is, and is asked again: {error}")
+
+    async def _keep(self, component: Key, release: Release, state: str) -> Verdict | None:
+        if await self._is_at_work(component, state):
+            return self._progress(component)
+        namespace, name = component[0], release_name(component[1])
+        revisions = await revisions_of(self._cluster.kubernetes, namespace, name)
+        match plan(revisions, state, labels_of(component[1]), self._clock.now()):
+            case Nothing():
+                self._failures.pop(component, None)
+                return await self._repair(component, release, state, revisions[-1].number)
+            case Upgrade(install):
+                return self._upgrade(component, release, state, install=install)
+            case Rollback(number):
+                return self._roll_back(component, state, number)
+            case Uninstall():
+                return self._uninstall(component, state)
+            case Wait(_, failed, install):
+                return await self._failed(component, state, failed, install=install)
+            case NotOurs():
+                message = (
+                    f"Helm release {namespace}/{name} is not one of this StackComponent; uninstall that release, or give the "
+                    "StackComponent another name."
+                )
+                return Verdict.failed("HelmReleaseNameTaken", message)
+
+    async def remove(self, component: Key, *, keep_data: bool) -> Verdict | None:
+        """Have a component's release removed, and its volumes; None where nothing is left, else what is being done or is wrong.
+
+        Raises:
+            ApiError: the API server does not tell what there is, or lets nothing be deleted.
+        """
+        if await self._is_at_work(component, REMOVED):
+            return self._progress(component)
+        namespace, name = component[0], release_name(component[1])
+        revisions = await revisions_of(self._cluster.kubernetes, namespace, name)
+        labels = labels_of(component[1])
+        ours = revisions and all(revisions[-1].labels.get(label) == value for label, value in labels.items())
+        if ours:
+            return self._uninstall(component, REMOVED)
+        selector = ",".join(f"{label}={value}" for label, value in {**labels, INSTANCE_LABEL: name}.items())
+        for resource in (
+            JOBS,
+            *(() if keep_data else (CLAIMS,)),
+        ):  # Helm leaves the Jobs of hooks that failed, and what it is told to
+            await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
+        self._forget(component)
+        return None
+
+    async def stop(self) -> None:
+        """Stop Helm where it is; the next operator goes on from there."""
+        self._helm.kill()
+        tasks = [work.task for work in self._work.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- what Helm does
+
+    async def _is_at_work(self, component: Key, state: str) -> bool:
+        """Return whether Helm is at work for a state; what it does for another one is stopped."""
+        work = self._work.get(component)
+        if work is None:
+            return False
+        if not work.task.done():
+            if work.state == state:
+                self._give_up_if_stuck(component, work)
+                return True
+            work.task.cancel()
+            await asyncio.wait([work.task])
+        del self._work[component]
+        return False
+
+    def _upgrade(self, component: Key, release: Release, state: str, *, install: bool) -> Verdict:
+        failure = self._waits(component, state)
+        if failure is not None:
+            return self._told(component, failure.words, install=install)
+        doing = "HelmInstalling" if install else "HelmUpgrading"
+        upgrade = self._helm.upgrade(
+            component[0],
+            release_name(component[1]),
+            self._charts / release.chart,
+            self.values_of(component, release),
+            labels={**labels_of(component[1]), STATE_LABEL: state},
+            seconds=READY_SECONDS,
+        )
+        return self._begin(component, doing, state, upgrade)
+
+    def _roll_back(self, component: Key, state: str, revision: int) -> Verdict:
+        failure = self._waits(component, state)
+        if failure is not None and failure.doing == "HelmRollingBack":
+            return self._told(component, failure.words, install=False)
+        rollback = self._helm.rollback(component[0], release_name(component[1]), revision)
+        return self._begin(component, "HelmRollingBack", state, rollback)
+
+    def _uninstall(self, component: Key, state: str) -> Verdict:
+        failure = self._waits(component, state)
+        if failure is not None and failure.doing == "HelmUninstalling":
+            name = release_name(component[1])
+            message = f"Helm could not uninstall release {component[0]}/{name}, and tries again: {failure.words}"
+            return Verdict.failed("HelmUninstallFailed", message)
+        uninstall = self._helm.uninstall(component[0], release_name(component[1]), seconds=GONE_SECONDS)
+        return self._begin(component, "HelmUninstalling", state, uninstall)
+
+    async def _repair(self, component: Key, release: Release, state: str, revision: int) -> Verdict | None:
+        """Upgrade a release to what it is already where somebody has changed its objects."""
+        namespace, name = component[0], release_name(component[1])
+        known = self._manifests.get(component)
+        if known is None or known[0] != revision:
+            known = revision, await self._helm.manifest(namespace, name)
+            self._manifests[component] = known
+        found = tuple(await drift(self._cluster.kubernetes, namespace, known[1]))
+        before = self._repairs.get(component)
+        is_same = before is not None and before.found == found
+        if not found or (before is not None and is_same and self._clock.monotonic() < before.again):
+            return None
+        count = before.count + 1 if before is not None and is_same else 1
+        self._repairs[component] = _Repair(found, count, self._clock.monotonic() + backoff_seconds(count))
+        logger.info("Release %s/%s is repaired: %s", namespace, name, "; ".join(found))
+        verdict = self._upgrade(component, release, state, install=False)
+        return Verdict(verdict.ready, verdict.reason, f"{verdict.message} What was changed: {'; '.join(found)}.")
+
+    def _begin(self, component: Key, doing: str, state: str, action: Coroutine[Any, Any, None]) -> Verdict:
+        began = self._clock.now()
+
+        async def work() -> None:
+            try:
+                async with self._processes:
+                    await action
+            except HelmError as error:
+                self._fail(component, state, str(error))
+            finally:
+                action.close()
+                self._wake(component)
+
+        self._work[component] = _Work(doing, state, began, asyncio.create_task(work()))
+        return self._progress(component)
+
+    def _waits(self, component: Key, state: str) -> _Failure | None:
+        """Return what Helm failed at for a state, unless it is time to try again."""
+        failure = self._failures.get(component)
+        waits = failure is not None and failure.state == state and self._clock.monotonic() < failure.retry
+        return failure if waits else None
+
+    def _fail(self, component: Key, state: str, words: str) -> None:
+        work, before = self._work[component], self._failures.get(component)
+        problem = problem_of(self._pods_of_attempt(component, work))
+        told = f"{work.given_up or words}"
+        if problem is not None and problem not in told:
+            told = f"{told}; {problem}"
+        count = before.count + 1 if before is not None and before.state == state else 1
+        retry = self._clock.monotonic() + backoff_seconds(count)
+        self._failures[component] = _Failure(state, work.doing, told, count, retry)
+        logger.warning("%s of release %s/%s failed: %s", work.doing, component[0], release_name(component[1]), told)
+
+    def _give_up_if_stuck(self, component: Key, work: _Work) -> None:
+        """Stop an upgrade whose pods cannot start: the release before it is to serve again."""
+        pods = self._pods_of_attempt(component, work)
+        may_be = work.given_up is None and work.doing in {"HelmInstalling", "HelmUpgrading"}
+        if may_be and is_stuck(pods, work.began, self._clock.now()):
+            work.given_up = f"{STOPPED}; {problem_of(pods)}"
+            self._fail(component, work.state, work.given_up)
+            work.task.cancel()
+
+    def _pods_of_attempt(self, component: Key, work: _Work) -> Sequence[JsonObject]:
+        pods = self._cluster.release_pods.indexed(component[0], release_name(component[1]))
+        return of_attempt(pods, work.began)
+
+    # ---- what is told
+
+    def _progress(self, component: Key) -> Verdict:
+        work, release = self._work[component], f"{component[0]}/{release_name(component[1])}"
+        does = {
+            "HelmInstalling": "installs release {}",
+            "HelmUpgrading": "upgrades release {}",
+            "HelmRollingBack": "rolls release {} back to what worked",
+            "HelmUninstalling": "uninstalls release {}",
+        }[work.doing].format(release)
+        problem = problem_of(self._pods_of_attempt(component, work)) if work.doing != "HelmUninstalling" else None
+        told = f" So far, {problem}." if problem is not None else ""
+        failure = self._failures.get(component)
+        if failure is not None and failure.state == work.state and work.doing == "HelmRollingBack":
+            told = f" It failed before: {failure.words}."
+        return Verdict.unknown(work.doing, f"Helm {does}.{told}")
+
+    async def _failed(self, component: Key, state: str, revision: int, *, install: bool) -> Verdict:
+        failure = self._failures.get(component)
+        if failure is None or failure.state != state:
+            words = await self._helm.description(component[0], release_name(component[1]), revision)
+            return self._told(component, words, install=install)
+        return self._told(component, failure.words, install=install)
+
+    def _told(self, component: Key, words: str, *, install: bool) -> Verdict:
+        release = f"{component[0]}/{release_name(component[1])}"
+        if install:
+            message = f"Helm could not install release {release}, and tries again; mend what it says: {words}"
+            return Verdict.failed("HelmInstallFailed", message)
+        message = f"Helm could not upgrade release {release}, so that it is as before; mend what it says: {words}"
+        return Verdict.failed("HelmUpgradeFailed", message)
+
+    def _forget(self, component: Key) -> None:
+        for known in (self._failures, self._repairs, self._manifests):
+            known.pop(component, None)
+
+
+@cache
+def digest_of_chart(chart: Path) -> str:
+    """Return a digest of a chart's files, which do not change as long as the operator runs."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in chart.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(chart)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _image(reference: str) -> JsonObject:
+    """Return an image as the charts' values have it."""
+    repository, _, digest = reference.partition("@")
+    if digest:
+        return {"repository": repository, "digest": digest}
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}

@@ -1,0 +1,86 @@
+"""What keeps the pods of a release from running. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from cairn.api.base import JsonObject
+from cairn.api.time import parse
+
+STUCK = timedelta(seconds=60)
+"""How long a pod may be kept from running, by an image that is missing for example, before it is given up."""
+ON_ITS_WAY = {None, "PodInitializing", "ContainerCreating"}
+LONGEST_MESSAGE = 300
+_CREDENTIALS = re.compile(r"//[^\s/@]+@|[^\s/:@]+:[^\s/@]+@")
+
+
+def of_attempt(pods: Iterable[JsonObject], began: datetime) -> Sequence[JsonObject]:
+    """Return the pods made since a moment, the newest first; all of them where none was."""
+    known = sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
+    return [
+        pod for pod in known if parse(pod["metadata"]["creationTimestamp"]) >= began.replace(microsecond=0)
+    ] or known
+
+
+def problem_of(pods: Iterable[JsonObject]) -> str | None:
+    """Return what keeps the first pod from running that is kept from it, or None."""
+    for pod in pods:
+        problem = next(_problems_of(pod), None)
+        if problem is not None:
+            return f"pod {pod['metadata']['name']}: {problem}"
+    return None
+
+
+def is_stuck(pods: Iterable[JsonObject], began: datetime, now: datetime) -> bool:
+    """Return whether a container has been kept from running for long, since a moment or since its pod was made."""
+    return any(
+        any(_waits(container) is not None for container in _containers(pod))
+        and now - max(began, parse(pod["metadata"]["creationTimestamp"])) >= STUCK
+        for pod in pods
+    )
+
+
+def _problems_of(pod: JsonObject) -> Iterator[str]:
+    for container in _containers(pod):
+        ended = _ended(container)
+        waits = _waits(container)
+        if waits is not None:
+            words = waits if ended is None else f"{waits}; it {ended}"
+            yield f"container {container['name']} waits: {words}"
+        elif ended is not None:
+            yield f"container {container['name']} {ended}"
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            yield f"{condition.get('reason', 'Unschedulable')}: {_in_short(condition.get('message'))}"
+
+
+def _containers(pod: JsonObject) -> Iterator[JsonObject]:
+    status = pod.get("status", {})
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
+
+
+def _waits(container: JsonObject) -> str | None:
+    waiting = container.get("state", {}).get("waiting")
+    if not waiting or waiting.get("reason") in ON_ITS_WAY:
+        return None
+    message = _in_short(waiting.get("message"))
+    return f"{waiting['reason']}: {message}" if message else str(waiting["reason"])
+
+
+def _ended(container: JsonObject) -> str | None:
+    """Return how a container has ended that ought to run or to succeed."""
+    for state in ("state", "lastState"):
+        ended = container.get(state, {}).get("terminated")
+        if ended and ended.get("exitCode"):
+            message = str(ended.get("message") or "").strip().splitlines()
+            words = f": {_in_short(message[-1])}" if message else ""
+            return f"ended with {ended.get('reason', 'Error')}, exit code {ended['exitCode']}{words}"
+    return None
+
+
+def _in_short(message: object) -> str:
+    """Return a message without what looks like a log-in in a URI, which a program may tell in its error."""
+    return _CREDENTIALS.sub("…@", " ".join(str(message or "").split()))[:LONGEST_MESSAGE]

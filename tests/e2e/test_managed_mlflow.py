@@ -1,0 +1,212 @@
+"""MLflow servers that StackComponents ask for are installed, kept, upgraded and removed by Helm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cluster import Body, Cluster, condition
+from manifests import component, python, run, secret, stack
+from mlflow_server import helm, recorded, way_to
+from polling import poll
+from s3 import S3Server
+
+INSTALL_SECONDS = 180
+FAIL_SECONDS = 240
+MISSING = {"image": {"repository": "cairn.invalid/mlflow", "tag": "missing"}}
+PASSWORD = "a-password-of-some-length"  # noqa: S105 - of this test
+
+
+def server(name: str, **fields: Any) -> Body:
+    """Return a StackComponent with a server."""
+    return component(name, {"experimentTracker": {"mlflow": {"server": fields}}})
+
+
+def ready(namespace: Cluster, name: str, *, timeout: float = INSTALL_SECONDS) -> Body:
+    """Wait until a tracker is Ready, and return the condition."""
+    return namespace.wait_condition("StackComponent", name, "Ready", status="True", timeout=timeout)
+
+
+def failed(namespace: Cluster, name: str, reason: str) -> str:
+    """Wait until a tracker is not Ready for a reason, and return the message."""
+    found = namespace.wait_condition(
+        "StackComponent", name, "Ready", status="False", reason=reason, timeout=FAIL_SECONDS
+    )
+    return str(found["message"])
+
+
+def revisions(namespace: Cluster, release: str) -> list[Body]:
+    """Return what Helm says of a release."""
+    return json.loads(helm(namespace, "history", release, "--output=json"))
+
+
+def is_answering(namespace: Cluster, release: str) -> bool:
+    """Return whether a server has a pod that is ready."""
+    found = namespace.get("Deployment", release) or {}
+    return found.get("status", {}).get("readyReplicas", 0) >= 1
+
+
+@pytest.fixture(scope="module")
+def tracking(shared_stacks: Cluster) -> Iterator[Cluster]:
+    """A namespace with a server that keeps artifacts in a bucket, and a Stack whose runs it records."""
+    shared_stacks.apply(server("tracking", artifactStoreRef={"name": "bucket"}))
+    ready(shared_stacks, "tracking")
+    shared_stacks.apply(
+        stack("tracked", orchestrator="kubernetes", store="bucket", experimentTrackerRef={"name": "tracking"})
+    )
+    shared_stacks.wait_condition("Stack", "tracked", "Ready", status="True", timeout=30)
+    yield shared_stacks
+    shared_stacks.delete("Stack", "tracked")
+
+
+def test_a_server_is_installed_and_records_a_run(tracking: Cluster) -> None:
+    body = tracking.get("StackComponent", "tracking")
+    assert body is not None
+    assert body["status"]["endpoint"] == f"http://tracking-server.{tracking.namespace}.svc:5000"
+    assert "an artifact was written, read back and deleted" in condition(body, "Ready")["message"]
+    assert [one["status"] for one in revisions(tracking, "tracking-server")][-1] == "deployed"
+
+    tracking.create(run("first", [python("only", "pass")], on="tracked", experiment="managed"))
+    recorded(tracking, "first")
+
+    with way_to(tracking, "tracking-server") as mlflow:
+        assert {one.name for one in mlflow.runs("managed")} == {"first", "only"}
+
+
+def test_what_is_changed_by_hand_is_repaired(tracking: Cluster) -> None:
+    before = len(revisions(tracking, "tracking-server"))
+    tracking.kubectl("scale", "deployment/tracking-server", "--replicas=0")
+    tracking.wait("Deployment", "tracking-server", lambda found: found["spec"]["replicas"] == 1, 60)
+    ready(tracking, "tracking")
+
+    tracking.delete("Service", "tracking-server")
+    poll(lambda: tracking.get("Service", "tracking-server"), bool, 60, "the Service was not made again")
+    ready(tracking, "tracking")
+
+    assert len(revisions(tracking, "tracking-server")) > before
+
+
+def test_a_changed_spec_is_an_upgrade_that_keeps_what_is_recorded(namespace: Cluster) -> None:
+    namespace.apply(server("tracking"))
+    ready(namespace, "tracking")
+    with way_to(namespace, "tracking-server") as mlflow:
+        mlflow.ask("experiments/create", {"name": "kept"})
+
+    namespace.apply(server("tracking", values={"podLabels": {"team": "a"}}))
+    namespace.wait_condition(
+        "StackComponent", "tracking", "Ready", status="Unknown", reason="HelmUpgrading", timeout=30
+    )
+    ready(namespace, "tracking")
+
+    (pod,) = namespace.list("Pod", "team=a")
+    assert pod["metadata"]["labels"]["cairn.dev/component"] == "tracking"
+    with way_to(namespace, "tracking-server") as mlflow:
+        assert mlflow.ask("experiments/get-by-name?experiment_name=kept")
+
+
+def test_a_value_that_the_chart_does_not_know_changes_nothing_and_is_told(namespace: Cluster) -> None:
+    namespace.apply(server("tracking"))
+    ready(namespace, "tracking")
+
+    namespace.apply(server("tracking", values={"replica": 3}))
+
+    assert "'replica' not allowed" in failed(namespace, "tracking", "HelmUpgradeFailed")
+    assert is_answering(namespace, "tracking-server")
+    namespace.apply(server("tracking"))
+    ready(namespace, "tracking", timeout=30)
+
+
+def test_an_image_that_cannot_be_pulled_leaves_the_old_server_serving(namespace: Cluster) -> None:
+    namespace.apply(server("tracking"))
+    ready(namespace, "tracking")
+    (before,) = namespace.list("Pod", "app.kubernetes.io/component=server")
+
+    namespace.apply(server("tracking", values=MISSING))
+    message = failed(namespace, "tracking", "HelmUpgradeFailed")
+
+    assert "cairn.invalid/mlflow:missing" in message
+    assert "ImagePull" in message
+    (after,) = namespace.list("Pod", "app.kubernetes.io/component=server")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert is_answering(namespace, "tracking-server")
+    namespace.apply(server("tracking"))
+    ready(namespace, "tracking")
+
+
+def test_an_install_that_fails_says_why_and_goes_on_when_it_is_mended(namespace: Cluster) -> None:
+    namespace.apply(server("tracking", values=MISSING))
+    assert "ImagePull" in failed(namespace, "tracking", "HelmInstallFailed")
+
+    namespace.apply(server("tracking"))
+
+    ready(namespace, "tracking")
+
+
+def test_servers_of_one_namespace_do_not_meet(namespace: Cluster) -> None:
+    namespace.apply(server("a"))
+    namespace.apply(server("a-server"))
+    for name in ("a", "a-server"):
+        ready(namespace, name)
+
+    with way_to(namespace, "a-server") as mlflow:
+        mlflow.ask("experiments/create", {"name": "of-a"})
+    with way_to(namespace, "a-server-server") as mlflow:
+        assert mlflow.refusal("experiments/get-by-name?experiment_name=of-a") == 404
+
+
+def test_a_release_of_somebody_else_is_left_alone(namespace: Cluster) -> None:
+    namespace.apply(secret("tracking-server", mine="yes"))
+    chart = "charts/mlflow"
+    helm(namespace, "install", "tracking-server", chart, "--set=fullnameOverride=mine", "--set=image.tag=none")
+
+    namespace.apply(server("tracking"))
+
+    assert "is not one of this StackComponent" in failed(namespace, "tracking", "HelmReleaseNameTaken")
+    namespace.delete("StackComponent", "tracking")
+    namespace.wait_gone("StackComponent", "tracking", 30)
+    assert [one["status"] for one in revisions(namespace, "tracking-server")] == ["deployed"]
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_a_server_goes_with_its_component_and_its_volume_as_the_policy_says(namespace: Cluster, policy: str) -> None:
+    namespace.apply(server("tracking", deletionPolicy=policy))
+    ready(namespace, "tracking")
+    namespace.apply(server("tracking", deletionPolicy=policy, values=MISSING))  # which leaves a Job that failed
+    failed(namespace, "tracking", "HelmUpgradeFailed")
+
+    namespace.delete("StackComponent", "tracking")
+    namespace.wait_gone("StackComponent", "tracking", 120)
+
+    of_release = "app.kubernetes.io/instance=tracking-server"
+    for kind in ("Deployment", "Service", "ServiceAccount", "Pod", "Job"):
+        left = namespace.list(kind, of_release)
+        assert [body for body in left if "deletionTimestamp" not in body["metadata"]] == []
+    assert namespace.list("Secret", "owner=helm") == []
+    claims = [
+        claim
+        for claim in namespace.list("PersistentVolumeClaim", of_release)
+        if "deletionTimestamp" not in claim["metadata"]
+    ]
+    assert len(claims) == (1 if policy == "Retain" else 0)
+
+
+def test_users_log_in_and_steps_get_the_log_in_by_reference(stacks: Cluster, s3_service: S3Server) -> None:
+    login = {"username": "cairn", "password": PASSWORD, "flask-secret-key": "any-random-text"}
+    stacks.apply(secret("mlflow-login", **login))
+    body = server("tracking", artifactStoreRef={"name": "bucket"})
+    body["spec"]["experimentTracker"]["mlflow"]["auth"] = {"basic": {"secretRef": {"name": "mlflow-login"}}}
+    stacks.apply(body)
+    ready(stacks, "tracking")
+    stacks.apply(stack("tracked", orchestrator="kubernetes", store="bucket", experimentTrackerRef={"name": "tracking"}))
+    stacks.wait_condition("Stack", "tracked", "Ready", status="True", timeout=30)
+
+    stacks.create(run("first", [python("only", "pass")], on="tracked"))
+    recorded(stacks, "first")
+
+    with way_to(stacks, "tracking-server") as mlflow:
+        assert mlflow.refusal("experiments/search?max_results=1") == 401
+    (pod,) = stacks.list("Pod", "cairn.dev/run=first")
+    assert PASSWORD not in json.dumps(pod)

@@ -1,0 +1,140 @@
+"""A tracker's `server` becomes values of the chart, which the chart accepts (tests/unit/charts)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cairn.api.base import JsonObject
+from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS
+from cairn.components.base import Release
+from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
+from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
+from cairn.components.neighbours import Neighbours
+from cairn.components.secrets import UnusableError
+from tests.unit.builders import BUCKET_SPEC, component_body
+from tests.unit.fake_kubernetes import World
+
+URI = {"postgresql": {"uriSecretRef": {"name": "mlflow-db", "key": "uri"}}}
+
+
+def tracker(auth: JsonObject | None = None, **server: Any) -> MLflowTracker:
+    """Return a tracker with a server."""
+    config = {"server": server, **({"auth": auth} if auth is not None else {})}
+    return MLflowTracker("ml", "tracking", MLflowConfig.model_validate(config))
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
+    world.apply(STACK_COMPONENTS, component_body("scratch", {"artifactStore": {"local": {}}}))
+    return world
+
+
+def values(world: World, of: MLflowTracker) -> JsonObject:
+    """Return the values of its release."""
+    release = of.release(Neighbours(world.cluster, "ml"))
+    assert isinstance(release, Release)
+    return release.values
+
+
+def test_one_that_exists_has_no_release(world: World):
+    existing = MLflowTracker("ml", "tracking", MLflowConfig.model_validate({"uri": "http://mlflow.example.com"}))
+
+    assert existing.release(Neighbours(world.cluster, "ml")) is None
+    assert existing.keeps_data
+
+
+def test_its_address_follows_from_its_name():
+    assert tracker().uri == "http://tracking-server.ml.svc:5000"
+
+
+def test_its_address_has_the_port_and_the_path_of_the_values():
+    assert tracker(values={"service": {"port": 80}, "server": {"staticPrefix": "/mlflow/"}}).uri == (
+        "http://tracking-server.ml.svc:80/mlflow"
+    )
+
+
+def test_by_default_everything_is_on_a_volume_that_stays(world: World):
+    found = values(world, tracker())
+
+    assert found["volume"] == {"size": "2Gi", "keep": True}
+    assert "artifacts" not in found
+    assert tracker().keeps_data
+
+
+def test_the_volume_s_size_and_class_are_the_user_s(world: World):
+    found = values(world, tracker(backendStore={"sqlite": {"size": "8Gi", "storageClassName": "fast"}}))
+
+    assert found["volume"] == {"size": "8Gi", "storageClassName": "fast", "keep": True}
+
+
+def test_the_database_is_named_by_its_secret(world: World):
+    found = values(world, tracker(backendStore=URI))
+
+    assert found["postgresql"] == {"uriSecret": {"name": "mlflow-db", "key": "uri"}}
+    assert "mlflow-db" in tracker(backendStore=URI).secrets
+
+
+def test_artifacts_go_below_the_prefix_of_the_bucket(world: World):
+    found = values(world, tracker(artifactStoreRef={"name": "bucket"}))["artifacts"]
+
+    assert found["destination"].endswith("/ml/.mlflow/tracking")
+    assert found["access"] == "Proxied"
+    assert found["s3"]["credentialsSecret"] == "s3-credentials"
+    assert tracker(artifactStoreRef={"name": "bucket"}).components == {"bucket"}
+
+
+def test_an_authority_and_an_identity_of_the_bucket_are_the_server_s(world: World):
+    spec = {
+        "bucket": "data",
+        "endpoint": "https://s3.example.com",
+        "caSecretRef": {"name": "authority", "key": "ca.crt"},
+        "serviceAccountName": "trainer",
+    }
+    world.apply(STACK_COMPONENTS, component_body("identity", {"artifactStore": {"s3": spec}}))
+
+    found = values(world, tracker(artifactStoreRef={"name": "identity"}))
+
+    assert found["caBundle"] == {"secret": "authority", "key": "ca.crt"}
+    assert found["serviceAccount"] == {"create": False, "name": "trainer"}
+
+
+def test_users_log_in_where_a_secret_with_the_first_is_named(world: World):
+    found = values(world, tracker({"basic": {"secretRef": {"name": "login"}}}))
+
+    assert found["auth"] == {"enabled": True, "existingSecret": "login"}
+
+
+def test_the_user_s_own_values_are_merged_last(world: World):
+    found = values(world, tracker(replicas=1, values={"volume": {"size": "1Gi"}, "ingress": {"enabled": True}}))
+
+    assert found["volume"] == {"size": "1Gi", "keep": True}
+    assert found["ingress"] == {"enabled": True}
+
+
+def test_the_server_starts_anew_when_a_secret_changes_that_it_reads(world: World):
+    def annotations() -> JsonObject:
+        return values(world, tracker(artifactStoreRef={"name": "bucket"}))["podAnnotations"]
+
+    before = annotations()
+    world.apply(SECRETS, {"metadata": {"namespace": "ml", "name": "s3-credentials"}})
+
+    assert annotations() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("missing", "ArtifactStoreNotFound"), ("scratch", "ArtifactStoreNotSuitable")]
+)
+def test_a_store_that_cannot_be_used_is_told(world: World, name: str, reason: str):
+    with pytest.raises(UnusableError) as raised:
+        values(world, tracker(artifactStoreRef={"name": name}))
+
+    assert raised.value.reason == reason
+    assert name in raised.value.message
+
+
+def test_the_policy_says_what_becomes_of_the_volume():
+    assert not tracker(deletionPolicy="Delete").keeps_data
