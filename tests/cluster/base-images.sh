@@ -64,3 +64,19 @@ make_helm_image() {
   cp "$(command -v helm)" "$root/usr/bin/helm"
   tar -C "$root" -cf - . | docker import -c "LABEL cairn.stand-in=$key" -c 'ENTRYPOINT ["/usr/bin/helm"]' - "$image"
 }
+
+# Debian's PostgreSQL, with the user and the PATH of the published image, but no entrypoint
+make_postgres() {
+  local image=$1 key=$2
+  # shellcheck disable=SC2016
+  mmdebstrap --variant=minbase --include=postgresql-15 \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --essential-hook='echo postgres:x:999: >>"$1/etc/group"' \
+    --essential-hook='echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >>"$1/etc/passwd"' \
+    --essential-hook='mkdir -p "$1/etc/postgresql-common"' \
+    --essential-hook='echo create_main_cluster = false >"$1/etc/postgresql-common/createcluster.conf"' \
+    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
+    bookworm - |
+    docker import -c "LABEL cairn.stand-in=$key" \
+      -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin' - "$image"
+}

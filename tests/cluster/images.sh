@@ -11,6 +11,7 @@ main() {
   base_image "$PYTHON_IMAGE" make_python
   base_image "$HELM_IMAGE" make_helm_image
   base_image "$S3_IMAGE" make_s3
+  base_image "$POSTGRES_IMAGE" make_postgres
   mkdir -p "$STATE"
   : >"$STATE/images.env.new"
   # Variable, name, Dockerfile, context, inputs. What the context of the operator's image lets in is in .dockerignore.
@@ -19,6 +20,7 @@ main() {
   image MLFLOW_IMAGE cairn/mlflow charts/mlflow/image/Dockerfile charts/mlflow/image charts/mlflow/image
   image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
   published S3_IMAGE "$S3_IMAGE"
+  published POSTGRES_IMAGE "$POSTGRES_IMAGE"
   published STEP_IMAGE "$PYTHON_IMAGE"
   [ ${#MISSING[@]} = 0 ] || deliver "${MISSING[@]}"
   mv "$STATE/images.env.new" "$STATE/images.env"
