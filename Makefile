@@ -60,6 +60,7 @@ test: lint types check test-unit test-simulation test-crd test-e2e ## Run every 
 
 .PHONY: test-full
 test-full: BUT_FULL :=
+test-full: export ALL_IMAGES := yes
 test-full: test ## The same, with the long fault and matrix tests
 
 .PHONY: test-unit
@@ -94,7 +95,7 @@ cluster-down: ## Delete this checkout's cluster and all it left on the machine b
 	@tests/cluster/down.sh
 
 .PHONY: images
-images: cluster ## Build the images that changed and give them to the cluster
+images: cluster ## Build the images that changed and give them to the cluster (ALL_IMAGES=yes: those of `make test-full`, too)
 	@$(IN_CLUSTER) tests/cluster/images.sh
 
 .PHONY: install

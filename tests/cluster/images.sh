@@ -18,6 +18,9 @@ main() {
   # shellcheck disable=SC2046
   image OPERATOR_IMAGE cairn/operator operator/Dockerfile . .dockerignore $(sed -n 's/^!//p' "$CHECKOUT/.dockerignore")
   image MLFLOW_IMAGE cairn/mlflow charts/mlflow/image/Dockerfile charts/mlflow/image charts/mlflow/image
+  # Asked for by `make test-full`, which alone upgrades from it. What it is built on is published just above.
+  [ -z "${ALL_IMAGES:-}" ] || image MLFLOW_PREVIOUS_IMAGE cairn/mlflow-previous tests/cluster/mlflow-previous/Dockerfile \
+    tests/cluster/mlflow-previous tests/cluster/mlflow-previous charts/mlflow/image
   image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
   published S3_IMAGE "$S3_IMAGE"
   published POSTGRES_IMAGE "$POSTGRES_IMAGE"
@@ -47,6 +50,7 @@ published() {
 }
 
 publish() {
+  printf -v "$1" %s "$2"
   echo "$1=$2" >>"$STATE/images.env.new"
   echo "$2"
 }
@@ -67,8 +71,8 @@ hash_of_inputs() {
 build() {
   local setting arguments=() REVISION
   REVISION=$(git -C "$CHECKOUT" rev-parse HEAD 2>/dev/null || echo unknown)
-  export UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE
-  for setting in UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE; do
+  export UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE MLFLOW_IMAGE
+  for setting in UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE MLFLOW_IMAGE; do
     ! grep -q "^ARG $setting" "$CHECKOUT/$2" || arguments+=(--build-arg "$setting")
   done
   for setting in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
