@@ -187,6 +187,7 @@ class Cluster:
             "Deployment": "apps/v1",
             "Event": "events.k8s.io/v1",
             "Job": "batch/v1",
+            "PodDisruptionBudget": "policy/v1",
             "ReplicaSet": "apps/v1",
         }
         cairn = {"StackComponent", "Stack", "PipelineRun"}

@@ -10,6 +10,7 @@ import pytest
 from cluster import Cluster
 from manifests import ORCHESTRATORS, RESTRICTED, WORKLOADS, component, python, run, s3, secret, stack
 from mlflow_server import MLflowServer, mlflow_server, recorded
+from postgresql import PostgreSQL, postgresql
 from s3 import S3Server, s3_server
 
 LAST = (
@@ -94,6 +95,25 @@ def mlflow(cluster: Cluster) -> Iterator[MLflowServer]:
         mlflow_server(namespace) as server,
     ):
         yield server
+
+
+@pytest.fixture
+def database(namespace: Cluster) -> PostgreSQL:
+    """A PostgreSQL server in the test's namespace."""
+    return postgresql(namespace)
+
+
+@pytest.fixture
+def stateless(namespace: Cluster, database: PostgreSQL, s3_service: S3Server, bucket: str) -> dict[str, str]:
+    """Values of an MLflow server that keeps runs in that database and artifacts in the test's bucket."""
+    namespace.apply(secret("s3-credentials", **s3_service.credentials))
+    return {
+        "postgresql.uriSecret.name": database.secret,
+        "artifacts.destination": f"s3://{bucket}/mlflow",
+        "artifacts.s3.endpoint": s3_service.endpoint,
+        "artifacts.s3.addressingStyle": "path",
+        "artifacts.s3.credentialsSecret": "s3-credentials",
+    }
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,19 @@ import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import images
 from cluster import Body, Cluster
+from images import CHECKOUT
 from port_forward import PortForward
 
-CHECKOUT = Path(__file__).parents[2]
 PORT = 5000
 
 
 def image() -> str:
     """Return the reference of the server's image, which has MLflow for steps, too."""
-    lines = (CHECKOUT / ".cluster/images.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)["MLFLOW_IMAGE"]
+    return images.image("MLFLOW_IMAGE")
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,11 @@ class MLflowServer:
     """Of its release, which its Deployment and its Service have, too."""
 
     @property
+    def servers(self) -> str:
+        """The selector of its pods."""
+        return f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server"
+
+    @property
     def uri(self) -> str:
         """Its address within the cluster."""
         return f"http://{self.name}.{self.cluster.namespace}:{PORT}"
@@ -65,21 +69,48 @@ class MLflowServer:
         body = {"experiment_ids": ids, "order_by": ["attributes.start_time ASC"], "max_results": 1000}
         return [_run(item) for item in self.ask("runs/search", body).get("runs", [])]
 
+    def experiments(self, **headers: str) -> set[str]:
+        """Return the names of the experiments."""
+        found = self.ask("experiments/search?max_results=100", None, **headers)
+        return {one["name"] for one in found["experiments"]}
+
+    @contextmanager
+    def each(self) -> Generator[list[MLflowServer]]:
+        """Open ways to the pods behind the Service, one for each."""
+        pods = self.cluster.list("Pod", self.servers)
+        ways = [PortForward(self.cluster.namespace, f"pod/{pod['metadata']['name']}", PORT) for pod in pods]
+        try:
+            yield [MLflowServer(self.cluster, way, self.name) for way in ways]
+        finally:
+            for way in ways:
+                way.close()
+
+    def failures(self) -> list[str]:
+        """Return what containers of the server's pods said when they failed."""
+        told: list[str] = []
+        for pod in self.cluster.list("Pod", self.servers):
+            status = pod.get("status", {})
+            for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+                ends = (container.get(state, {}).get("terminated") or {} for state in ("state", "lastState"))
+                told += [end.get("message", "") for end in ends if end.get("exitCode")]
+        return told
+
     def scale(self, replicas: int) -> None:
         """Stop the server, or start it again."""
         self.way.close()
         self.cluster.kubectl("scale", f"deployment/{self.name}", f"--replicas={replicas}")
-        self._wait_ready(replicas)
+        self.wait_ready(replicas)
 
     def kill(self) -> None:
         """Delete the server's pod without a warning, and wait for the next one."""
         self.way.close()
-        (pod,) = self.cluster.list("Pod", f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server")
+        (pod,) = self.cluster.list("Pod", self.servers)
         self.cluster.delete("Pod", pod["metadata"]["name"], grace_period=0)
         self.cluster.wait_gone("Pod", pod["metadata"]["name"], 60)
-        self._wait_ready(1)
+        self.wait_ready(1)
 
-    def _wait_ready(self, replicas: int) -> None:
+    def wait_ready(self, replicas: int) -> None:
+        """Wait until so many servers answer, which takes the database."""
         self.cluster.wait(
             "Deployment", self.name, lambda body: body.get("status", {}).get("readyReplicas", 0) == replicas, 120
         )
@@ -115,7 +146,7 @@ def recorded(namespace: Cluster, name: str, timeout: float = 60) -> Body:
 @contextmanager
 def way_to(namespace: Cluster, name: str) -> Generator[MLflowServer]:
     """Return the server of a release that is there."""
-    server = MLflowServer(namespace, PortForward(namespace.namespace, name, PORT), name)
+    server = MLflowServer(namespace, PortForward(namespace.namespace, f"service/{name}", PORT), name)
     try:
         yield server
     finally:
@@ -132,19 +163,26 @@ def mlflow_server(namespace: Cluster, **values: str) -> Generator[MLflowServer]:
 
 def install(namespace: Cluster, **values: str) -> None:
     """Install the chart, or upgrade it."""
-    repository, _, tag = image().rpartition(":")
-    settings = {"image.repository": repository, "image.tag": tag, **values}
-    given = [f"--set={name}={value}" for name, value in settings.items()]
-    helm(
-        namespace, "upgrade", "--install", "mlflow", str(CHECKOUT / "charts/mlflow"), "--wait", "--timeout=180s", *given
-    )
+    helm(namespace, *upgrade(**values), "--wait", "--timeout=180s")
 
 
-def helm(namespace: Cluster, *arguments: str) -> str:
-    """Run Helm in a namespace and return what it says; fails where it does."""
+def upgrade(**values: str) -> list[str]:
+    """Return the arguments of Helm that install the chart, or upgrade it."""
+    given = [f"--set={name}={value}" for name, value in {**of_image(image()), **values}.items()]
+    return ["upgrade", "--install", "mlflow", str(CHECKOUT / "charts/mlflow"), *given]
+
+
+def of_image(reference: str) -> dict[str, str]:
+    """Return the values that name an image."""
+    repository, _, tag = reference.rpartition(":")
+    return {"image.repository": repository, "image.tag": tag}
+
+
+def helm(namespace: Cluster, *arguments: str, fails: bool = False) -> str:
+    """Run Helm in a namespace and return what it says; it has to fail where that is asked for, and only there."""
     command = ["helm", *arguments, "--namespace", namespace.namespace]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}"
+    assert (done.returncode != 0) == fails, f"{' '.join(command)}: {done.stdout}"
     return done.stdout
 
 

@@ -1,4 +1,4 @@
-"""The way from this machine to a Service of the cluster."""
+"""The way from this machine to a Service, or a pod, of the cluster."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 class PortForward:
     """`kubectl port-forward`, begun anew when it has ended: it does not outlive its pod, or the API server."""
 
-    def __init__(self, namespace: str, service: str, port: int) -> None:
-        self._command = ["kubectl", "port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
+    def __init__(self, namespace: str, target: str, port: int) -> None:
+        self._command = ["kubectl", "port-forward", "--namespace", namespace, target, f":{port}"]
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
 

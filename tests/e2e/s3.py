@@ -161,7 +161,7 @@ def _server_in(cluster: Cluster) -> Generator[S3Server]:
         }
     )
     cluster.wait("Deployment", "s3", lambda body: body.get("status", {}).get("readyReplicas") == 1, 120)
-    way = PortForward(cluster.namespace, "s3", HTTP_PORT)
+    way = PortForward(cluster.namespace, "service/s3", HTTP_PORT)
     try:
         yield S3Server(cluster, *keys, ca.cert_pem.bytes().decode(), way)
     finally:

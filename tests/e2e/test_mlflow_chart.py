@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster import Body, Cluster
+from cluster import Cluster
 from manifests import RESTRICTED, secret
 from mlflow_server import MLflowServer, helm, install, mlflow_server
 from polling import poll
@@ -37,24 +37,19 @@ def plain(own_namespace: Cluster) -> Iterator[MLflowServer]:
         yield server
 
 
-def experiments(server: MLflowServer) -> set[str]:
-    """Return the names of a server's experiments."""
-    return {found["name"] for found in server.ask(SEARCH)["experiments"]}
-
-
 def test_it_records_and_keeps_what_it_has_when_it_is_upgraded_and_installed_anew(plain: MLflowServer) -> None:
     assert "Phase:          Succeeded" in helm(plain.cluster, "test", "mlflow")
     plain.ask("experiments/create", {"name": "kept"})
 
     install(plain.cluster, **{"resources.requests.memory": "601Mi"})
     plain.way.close()
-    upgraded = experiments(plain)
+    upgraded = plain.experiments()
     helm(plain.cluster, "uninstall", "mlflow", "--wait")
     install(plain.cluster)
     plain.way.close()
 
     assert "kept" in upgraded
-    assert "kept" in experiments(plain)
+    assert "kept" in plain.experiments()
 
 
 def test_it_answers_to_its_own_names_only(plain: MLflowServer) -> None:
@@ -69,11 +64,7 @@ def test_a_database_of_a_newer_version_is_refused_with_the_reason(plain: MLflowS
     plain.cluster.kubectl("exec", "deployment/mlflow", "--", "python", "-c", NEWER)
     plain.cluster.kubectl("rollout", "restart", "deployment/mlflow")
 
-    def refusals() -> list[str]:
-        pods = plain.cluster.list("Pod", "app.kubernetes.io/instance=mlflow")
-        return [message for pod in pods for message in _ends(pod)]
-
-    told = poll(refusals, bool, 120, "the server starts")
+    told = poll(plain.failures, bool, 120, "the server is not refused")
 
     assert "newer than" in told[0]
     assert "install the newer version again, or restore a backup" in told[0]
@@ -98,12 +89,3 @@ def test_users_log_in_and_artifacts_go_to_the_bucket_by_way_of_the_server(
         assert server.refusal(SEARCH) == 401
         assert server.ask(SEARCH, Authorization=f"Basic {base64.b64encode(pair).decode()}")
         assert any(key.endswith("tested.txt") for key in s3_service.keys(f"s3://{bucket}/mlflow"))
-
-
-def _ends(pod: Body) -> Iterator[str]:
-    """Yield what a pod's containers ended with, if they failed."""
-    status = pod.get("status", {})
-    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        for state in (container.get("state", {}), container.get("lastState", {})):
-            if state.get("terminated", {}).get("exitCode"):
-                yield state["terminated"].get("message", "")
