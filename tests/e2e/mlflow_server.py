@@ -17,6 +17,8 @@ from images import CHECKOUT
 from port_forward import PortForward
 
 PORT = 5000
+SERVERS = "app.kubernetes.io/name=mlflow,app.kubernetes.io/component=server"
+"""Selects the pods of servers."""
 
 
 def image() -> str:
@@ -55,7 +57,7 @@ class MLflowServer:
     @property
     def servers(self) -> str:
         """The selector of its pods."""
-        return f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server"
+        return f"app.kubernetes.io/instance={self.name},{SERVERS}"
 
     @property
     def uri(self) -> str:

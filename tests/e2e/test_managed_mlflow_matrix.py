@@ -1,0 +1,73 @@
+"""Each way in which a server keeps its records and artifacts, and lets users in, with a run through it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from cluster import Cluster, states
+from manifests import python, run, secret, stack
+from mlflow_server import image, recorded
+from postgresql import postgresql
+from s3 import S3Server
+from test_managed_mlflow import ready, server
+
+RECORDS = """
+import pathlib
+import mlflow
+
+with mlflow.start_run():
+    mlflow.log_metric("accuracy", 0.9)
+    note = pathlib.Path("/tmp/note.txt")
+    note.write_text("hello")
+    mlflow.log_artifact(str(note))
+"""
+READS = """
+import mlflow
+
+(experiment,) = mlflow.search_experiments(filter_string="name = 'matrix'")
+found = mlflow.search_runs([experiment.experiment_id], filter_string="metrics.accuracy > 0.8", output_format="list")
+(run,) = found
+assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/note.txt") == "hello"
+"""
+WAYS = list(product(("sqlite", "postgresql"), ("Proxied", "Direct"), ("open", "log-in")))
+
+
+@pytest.mark.parametrize(
+    ("store", "access", "login"),
+    [
+        pytest.param(
+            *way, marks=() if way == ("postgresql", "Direct", "log-in") else pytest.mark.full, id="-".join(way)
+        )
+        for way in WAYS
+    ],
+)
+def test_a_run_is_recorded_and_its_artifacts_are_kept_in_the_bucket(
+    stacks: Cluster, s3_service: S3Server, bucket: str, store: str, access: str, login: str
+) -> None:
+    fields: dict[str, Any] = {"artifactStoreRef": {"name": "bucket"}, "artifactAccess": access}
+    if store == "postgresql":
+        uri = {"name": postgresql(stacks).secret, "key": "uri"}
+        fields["backendStore"] = {"postgresql": {"uriSecretRef": uri}}
+    tracker = server("tracking", **fields)
+    if login == "log-in":
+        of_first = {"username": "cairn", "password": "a-password-of-some-length", "flask-secret-key": "any-text"}
+        stacks.apply(secret("mlflow-login", **of_first))
+        tracker["spec"]["experimentTracker"]["mlflow"]["auth"] = {"basic": {"secretRef": {"name": "mlflow-login"}}}
+    stacks.apply(tracker)
+    ready(stacks, "tracking", timeout=240)
+    stacks.apply(stack("tracked", orchestrator="kubernetes", store="bucket", experimentTrackerRef={"name": "tracking"}))
+    stacks.wait_condition("Stack", "tracked", "Ready", status="True", timeout=30)
+
+    steps = [
+        python("records", RECORDS, image=image()),
+        python("reads", READS, image=image(), dependsOn=["records"]),
+    ]
+    stacks.create(run("through", steps, on="tracked", experiment="matrix"))
+
+    body = recorded(stacks, "through")
+    assert states(body) == {"records": "Succeeded", "reads": "Succeeded"}
+    kept = s3_service.keys(f"s3://{bucket}/{stacks.namespace}/.mlflow/tracking")
+    assert [key for key in kept if key.endswith("note.txt")]
