@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make demo`: an S3 server, a stack and a run of a pipeline, each shown as it goes. Every call makes another run.
+# `make demo`: an S3 server, a stack with MLflow, and a run of a pipeline, each shown as it goes. Every call makes another run.
 # Takes kubectl and KUBECONFIG from the environment, and DEMO_IMAGE, the image built from image/, from there or
 # from .cluster/images.env.
 set -euo pipefail
@@ -17,18 +17,22 @@ main() {
   kubectl apply -f "$here/s3.yaml"
   kube rollout status deployment/s3 --timeout=300s || s3_failed
 
-  phase "Stack: an orchestrator and an artifact store"
+  phase "Stack: an orchestrator, an artifact store, and an MLflow server that the operator installs"
   kubectl apply -f "$here/stack.yaml"
-  kube wait stackcomponent/kubernetes stackcomponent/bucket --for=condition=Ready --timeout=180s ||
-    not_ready stackcomponents
+  kube wait stackcomponents --all --for=condition=Ready --timeout=300s || not_ready stackcomponents
   kube wait stack/demo --for=condition=Ready --timeout=60s || not_ready stacks
   kube get stackcomponents,stacks
 
   run=$(next_run)
-  phase "Pipeline: load, train two models at the same time, compare, report"
+  phase "Pipeline: load, train two models at the same time, compare and register the better one, report"
   sed "s|name: breast-cancer-1$|name: $run|; s|image: cairn/demo:dev$|image: $DEMO_IMAGE|" "$here/pipelinerun.yaml" |
     kubectl create -f -
   python3 "$here/show.py" "$namespace" "$run"
+
+  phase "What MLflow has of it, by its REST API"
+  kube wait "pipelinerun/$run" --for=condition=Registered --timeout=120s
+  kube wait "pipelinerun/$run" --for=jsonpath='{.status.conditions[?(@.type=="Tracked")].reason}'=Recorded --timeout=120s
+  python3 "$here/show_mlflow.py" "$namespace" "$run"
 
   page=$(kube get pipelinerun "$run" \
     -o 'jsonpath={.status.steps[?(@.name=="report")].artifacts[?(@.name=="page")].uri}')
@@ -38,6 +42,7 @@ main() {
     kubectl get pipelineruns --namespace $namespace
     kubectl describe pipelinerun $run --namespace $namespace
     $here/download.sh $page report.html
+    kubectl port-forward --namespace $namespace service/mlflow-server 5000   # and open http://127.0.0.1:5000
 TEXT
 }
 

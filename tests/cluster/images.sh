@@ -18,10 +18,10 @@ main() {
   # shellcheck disable=SC2046
   image OPERATOR_IMAGE cairn/operator operator/Dockerfile . .dockerignore $(sed -n 's/^!//p' "$CHECKOUT/.dockerignore")
   image MLFLOW_IMAGE cairn/mlflow charts/mlflow/image/Dockerfile charts/mlflow/image charts/mlflow/image
-  # Asked for by `make test-full`, which alone upgrades from it. What it is built on is published just above.
+  # These two are built on the one just published. The first is for `make test-full`, which alone upgrades from it.
   [ -z "${ALL_IMAGES:-}" ] || image MLFLOW_PREVIOUS_IMAGE cairn/mlflow-previous tests/cluster/mlflow-previous/Dockerfile \
     tests/cluster/mlflow-previous tests/cluster/mlflow-previous charts/mlflow/image
-  image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image
+  image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image charts/mlflow/image
   published S3_IMAGE "$S3_IMAGE"
   published POSTGRES_IMAGE "$POSTGRES_IMAGE"
   published STEP_IMAGE "$PYTHON_IMAGE"

@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 from typing import TypedDict
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score, roc_curve
 
 from demo.dataset import Dataset
+from demo.models import load
 from demo.results import write_results
 
 POSITIVE = "malignant"
@@ -35,19 +35,19 @@ class Metrics(TypedDict):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="CSV file to read")
-    parser.add_argument("--forest", type=Path, required=True, help="joblib file to read")
-    parser.add_argument("--boosting", type=Path, required=True, help="joblib file to read")
+    parser.add_argument("--forest", type=Path, required=True, help="model to read")
+    parser.add_argument("--boosting", type=Path, required=True, help="model to read")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--model", type=Path, required=True, help="joblib file to write: the better model")
+    parser.add_argument("--model", type=Path, required=True, help="directory to write: the better model")
     args = parser.parse_args()
 
     samples, labels = Dataset.read(args.dataset).part("test")
-    files = {"forest": args.forest, "boosting": args.boosting}
-    metrics = {name: measure(joblib.load(file), samples, labels) for name, file in files.items()}
+    models = {"forest": args.forest, "boosting": args.boosting}
+    metrics = {name: measure(load(model), samples, labels) for name, model in models.items()}
     best = min(metrics, key=lambda name: metrics[name]["log_loss"])
 
     args.metrics.write_text(json.dumps(metrics, indent=2))
-    shutil.copyfile(files[best], args.model)
+    shutil.copytree(models[best], args.model)
     write_results(
         best=best,
         test_accuracy=metrics[best]["accuracy"],

@@ -7,7 +7,6 @@ import json
 import os
 from pathlib import Path
 
-import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from demo.compare import Metrics
 from demo.dataset import Dataset
+from demo.models import load
 
 COLOURS = {"forest": "#1b7837", "boosting": "#762a83"}
 MEASURES = ("accuracy", "f1", "log_loss", "roc_auc")
@@ -49,14 +49,14 @@ def main() -> None:
     parser.add_argument("--best", required=True, help="name of the better model")
     parser.add_argument("--dataset", type=Path, required=True, help="CSV file to read")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file to read")
-    parser.add_argument("--model", type=Path, required=True, help="joblib file to read: the better model")
+    parser.add_argument("--model", type=Path, required=True, help="model to read: the better one")
     parser.add_argument("--plot", type=Path, required=True, help="PNG file to write")
     parser.add_argument("--page", type=Path, required=True, help="HTML file to write")
     args = parser.parse_args()
 
     dataset = Dataset.read(args.dataset)
     metrics: dict[str, Metrics] = json.loads(args.metrics.read_text())
-    draw(args.plot, dataset=dataset, metrics=metrics, model=joblib.load(args.model), best=args.best)
+    draw(args.plot, dataset=dataset, metrics=metrics, model=load(args.model), best=args.best)
     args.page.write_text(
         PAGE.format(
             title=html.escape(os.environ.get("CAIRN_RUN", "Report")),

@@ -1,14 +1,18 @@
-"""Train one model, and estimate how good it is by cross-validation on the training part."""
+"""Train one model, and estimate how good it is by cross-validation on the training part.
+
+What MLflow sees of the training by itself lands in the run that it finds in its environment.
+"""
 
 import argparse
 from pathlib import Path
 
-import joblib
+import mlflow.sklearn
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold, cross_validate
 
 from demo.dataset import Dataset
+from demo.models import save
 from demo.results import write_results
 
 FOLDS = 5
@@ -21,7 +25,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.1, help="of boosting")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--dataset", type=Path, required=True, help="CSV file to read")
-    parser.add_argument("--model", type=Path, required=True, help="joblib file to write")
+    parser.add_argument("--model", type=Path, required=True, help="directory to write: an MLflow model")
     args = parser.parse_args()
 
     samples, labels = Dataset.read(args.dataset).part("train")
@@ -33,8 +37,9 @@ def main() -> None:
         scoring=["accuracy", "f1_macro", "neg_log_loss"],
         cv=StratifiedKFold(FOLDS, shuffle=True, random_state=args.seed),
     )
+    mlflow.sklearn.autolog(log_models=False)  # the model is an artifact of the step
     classifier.fit(samples, labels)
-    joblib.dump(classifier, args.model, compress=3)
+    save(classifier, args.model)
     write_results(
         cv_accuracy=float(scores["test_accuracy"].mean()),
         cv_f1=float(scores["test_f1_macro"].mean()),
