@@ -24,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "PipelineRun spec.tracking.disabled": False,
     "PipelineRun spec.steps[].interpreter": ["python", "-c"],
     "PipelineRun spec.steps[].outputs.artifacts[].type": "File",
+    "PipelineRun spec.steps[].outputs.artifacts[].register.approval": "NotRequired",
+    "PipelineRun spec.steps[].outputs.artifacts[].register.approvalTimeoutSeconds": 604800,
     "PipelineRun spec.failurePolicy": "ContinueOnFailure",
     "PipelineRun spec.steps[].retry.limit": 0,
     "PipelineRun spec.steps[].retry.on": "Failure",
@@ -85,6 +87,18 @@ STATUS: dict[str, JsonObject] = {
             "digest": "sha256:0",
             "components": [{"type": "orchestrator", "name": "kubernetes", "flavor": "kubernetes"}],
         },
+        "registrations": [
+            {
+                "step": "train",
+                "artifact": "model",
+                "model": "wine",
+                "state": "AwaitingApproval",
+                "version": "3",
+                "alias": "champion",
+                "since": TIME,
+                "message": "Approved by alice.",
+            }
+        ],
         "stepsSummary": "1/3",
         "stepCounts": {
             "pending": 0,

@@ -17,8 +17,9 @@ from s3 import S3Server
 
 SAMPLES = Path(__file__).parents[2] / "manifests/samples"
 FILES = sorted(path.name for path in SAMPLES.glob("*.yaml"))
-NEEDS_A_GPU = "run-step-operator.yaml"
-RUNS = [name for name in FILES if name.startswith("run-") and name != NEEDS_A_GPU]
+NEED_MORE = {"run-step-operator.yaml", "run-registered.yaml"}
+"""A node with a GPU, and a model registry (test_models.py)."""
+RUNS = [name for name in FILES if name.startswith("run-") and name not in NEED_MORE]
 SUSPENDED = "run-suspended.yaml"
 ENDS_OTHERWISE = {"failure-policy": "StepFailed", "finally": "StepFailed", "rerun-first": "StepFailed"}
 APPLY = {"server-side": ("apply", "--server-side"), "client-side": ("apply",)}

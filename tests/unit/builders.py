@@ -188,6 +188,19 @@ def run_body(spec: PipelineRunSpec | None = None, name: str = RUN.name, **metada
     }
 
 
+class Alone:
+    """The surroundings of a component that is the only one of its namespace."""
+
+    def component(self, name: str) -> None:
+        return None
+
+    def version_of_secret(self, name: str) -> str:
+        return ""
+
+
+ALONE = Alone()
+
+
 def component_body(name: str, spec: JsonObject, *, ready: bool | None = None, **metadata: Any) -> JsonObject:
     """Return a StackComponent; with `ready`, as the operator has found it."""
     body: JsonObject = {

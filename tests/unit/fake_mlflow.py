@@ -16,6 +16,7 @@ from cairn.api.base import JsonObject
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
+COMPARISON = re.compile(r"(\w+) = '([^']*)'")
 TAG = re.compile(r"tags\.`([^`]+)` = '([^']*)'")
 
 
@@ -36,6 +37,12 @@ class FakeMLflow:
         """IDs by name."""
         self.runs: dict[str, JsonObject] = {}
         self.artifacts: dict[str, bytes] = {}
+        self.keeps_artifacts = True
+        """Whether its bucket is there."""
+        self.models: dict[str, list[JsonObject]] = {}
+        """Versions by the registered model's name."""
+        self.aliases: dict[tuple[str, str], str] = {}
+        """Version by model and alias."""
         self.requests: Counter[str] = Counter()
         """How often what was asked."""
         self._numbers = count(1)
@@ -70,14 +77,18 @@ class FakeMLflow:
         self.requests[endpoint] += 1
         if self.broken is not None:
             return web.Response(status=self.broken, text="<h1>Bad</h1>")
-        body = await request.json() if request.method == "POST" else dict(request.query)
+        body = dict(request.query) if request.method == "GET" else await request.json()
         if body.get("run_id", next(iter(self.runs), None)) not in {*self.runs, None}:
             return _refused(404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={body['run_id']} not found")
         name = endpoint.replace("/", "_").replace("-", "_")
+        if name == "registered_models_alias":
+            name = f"alias_{request.method.lower()}"
         return getattr(self, f"_{name}")(body)
 
     async def _artifact(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
+        if not self.keeps_artifacts:
+            return web.Response(status=500, text="Internal Server Error")
         if request.method == "PUT":
             self.artifacts[path] = await request.read()
             return web.json_response({})
@@ -104,6 +115,44 @@ class FakeMLflow:
             return _refused(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{body['name']}' already exists.")
         self.experiments[body["name"]] = str(next(self._numbers))
         return web.json_response({"experiment_id": self.experiments[body["name"]]})
+
+    def _registered_models_search(self, _: JsonObject) -> web.Response:
+        return web.json_response({})
+
+    def _registered_models_create(self, body: JsonObject) -> web.Response:
+        if body["name"] in self.models:
+            return _refused(400, "RESOURCE_ALREADY_EXISTS", f"Registered Model (name={body['name']}) already exists.")
+        self.models[body["name"]] = []
+        return web.json_response({"registered_model": {"name": body["name"]}})
+
+    def _model_versions_create(self, body: JsonObject) -> web.Response:
+        versions = self.models[body["name"]]
+        versions.append({**body, "version": str(len(versions) + 1)})
+        return web.json_response({"model_version": versions[-1]})
+
+    def _model_versions_search(self, body: JsonObject) -> web.Response:
+        wanted = dict(COMPARISON.findall(body["filter"]))
+        of_source = [one for one in self.models[wanted["name"]] if one["source"] == wanted["source_path"]]
+        return web.json_response({"model_versions": of_source} if of_source else {})
+
+    def _model_versions_set_tag(self, body: JsonObject) -> web.Response:
+        tags = self.models[body["name"]][int(body["version"]) - 1]["tags"]
+        tags.append({"key": body["key"], "value": body["value"]})
+        return web.json_response({})
+
+    def _alias_post(self, body: JsonObject) -> web.Response:
+        self.aliases[body["name"], body["alias"]] = body["version"]
+        return web.json_response({})
+
+    def _alias_get(self, body: JsonObject) -> web.Response:
+        version = self.aliases.get((body["name"], body["alias"]))
+        if version is None:
+            return _refused(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {body['alias']} not found.")
+        return web.json_response({"model_version": {"name": body["name"], "version": version}})
+
+    def _alias_delete(self, body: JsonObject) -> web.Response:
+        self.aliases.pop((body["name"], body["alias"]), None)
+        return web.json_response({})
 
     def _runs_create(self, body: JsonObject) -> web.Response:
         run_id = f"{next(self._numbers):032x}"

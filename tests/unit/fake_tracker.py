@@ -12,8 +12,10 @@ from cairn.components.connections import Connections, Reachable
 from cairn.components.records import (
     Dataset,
     FoundRecord,
+    ModelVersion,
     Record,
     RecordGoneError,
+    RegistryClient,
     TrackerClient,
     TrackerError,
     TrackerUnavailableError,
@@ -37,6 +39,39 @@ class Held:
     datasets: list[str] = field(default_factory=list[str])
 
 
+class FakeRegistry(RegistryClient):
+    """Versions of models, and their aliases."""
+
+    def __init__(self, tracker: FakeTracker) -> None:
+        self._tracker = tracker
+        self.versions: list[ModelVersion] = []
+        self.aliases: dict[str, str] = {}
+        """Which version bears an alias."""
+        self.tags: dict[str, dict[str, str]] = {}
+        """What was added to versions later."""
+
+    async def register(self, version: ModelVersion) -> str:
+        await self._tracker.answer("register", version.model)
+        for number, known in enumerate(self.versions, start=1):
+            if (known.uri, known.digest) == (version.uri, version.digest):
+                return str(number)
+        self.versions.append(version)
+        return str(len(self.versions))
+
+    async def set_alias(self, model: str, alias: str, version: str) -> None:
+        await self._tracker.answer("set alias", alias)
+        self.aliases[alias] = version
+
+    async def drop_alias(self, model: str, alias: str, version: str) -> None:
+        await self._tracker.answer("drop alias", alias)
+        if self.aliases.get(alias) == version:
+            del self.aliases[alias]
+
+    async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        await self._tracker.answer("tag", version)
+        self.tags.setdefault(version, {}).update(tags)
+
+
 class FakeTracker(TrackerClient):
     """A tracker that can be out of order, and keep everybody waiting."""
 
@@ -55,6 +90,12 @@ class FakeTracker(TrackerClient):
         """Cleared while the tracker keeps everybody waiting."""
         self.answers.set()
         self._numbers = count(1)
+        self._registry = FakeRegistry(self)
+
+    @property
+    def registry(self) -> FakeRegistry:
+        """The registry of models beside it, as out of order as the tracker is."""
+        return self._registry
 
     def named(self, name: str) -> Held:
         """Return the one record of that name."""
@@ -67,11 +108,11 @@ class FakeTracker(TrackerClient):
         return held
 
     async def experiment(self, name: str) -> str:
-        await self._answer("experiment", name)
+        await self.answer("experiment", name)
         return self.experiments.setdefault(name, f"experiment-{len(self.experiments)}")
 
     async def find(self, experiment: str, tags: Mapping[str, str]) -> Sequence[FoundRecord]:
-        await self._answer("find", "")
+        await self.answer("find", "")
         return [
             FoundRecord(
                 record_id,
@@ -89,7 +130,7 @@ class FakeTracker(TrackerClient):
         if self.loses_answers:
             self.put(record.name, record.tags, parent=parent)
             raise AWAY
-        await self._answer("create", record.name)
+        await self.answer("create", record.name)
         self.put(record.name, record.tags, parent=parent)
         return list(self.held)[-1]
 
@@ -124,12 +165,13 @@ class FakeTracker(TrackerClient):
 
     async def _held(self, what: str, record_id: str) -> Held:
         name = self.held[record_id].name if record_id in self.held else record_id
-        await self._answer(what, name)
+        await self.answer(what, name)
         if record_id not in self.held:
             raise RecordGoneError("RecordGone", f"The tracker has no record {record_id}.")
         return self.held[record_id]
 
-    async def _answer(self, what: str, name: str) -> None:
+    async def answer(self, what: str, name: str) -> None:
+        """Answer, or be as out of order as the test says."""
         self.asked.append(f"{what} {name}".strip())
         await self.answers.wait()
         if self.problem is not None:

@@ -26,7 +26,7 @@ def kinds() -> tuple[Kind, ...]:
             kind="StackComponent",
             plural="stackcomponents",
             short_names=["component", "components"],
-            description="StackComponent is one configured tool: an orchestrator, an artifact store, a step operator. "
+            description="StackComponent is one configured tool: an orchestrator, an artifact store, an experiment tracker. "
             "It is Ready once the operator has seen it work.",
             spec=spec_model(),
             status=StackComponentStatus,
@@ -87,6 +87,7 @@ def kinds() -> tuple[Kind, ...]:
                 Column("Seconds", ".status.durationSeconds", "Duration of a finished run.", type="integer"),
                 AGE,
                 Column("Message", _condition("Succeeded", "message"), "The cause in a sentence.", wide=True),
+                Column("Registered", _condition("Registered", "reason"), "What became of its models.", wide=True),
                 Column("Record", ".status.tracking.url", "Where the experiment tracker shows the run.", wide=True),
             ],
         ),

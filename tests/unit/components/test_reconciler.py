@@ -59,7 +59,7 @@ class ComponentWorld(World):
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> ComponentWorld:
     world = ComponentWorld()
-    monkeypatch.setattr(S3, "check", lambda _self, kubernetes: world.check(kubernetes))
+    monkeypatch.setattr(S3, "check", lambda _self, kubernetes, _surroundings: world.check(kubernetes))
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.seconds))
     monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
     world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))

@@ -19,9 +19,8 @@ from cairn.api.base import (
 )
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import Step
+from cairn.api.tag import RECORD_NAME, Tag
 
-RECORD_NAME = "-_./ a-zA-Z0-9"
-"""Characters of the names of experiments and tags, which every tracker takes."""
 FROM_FAILED_OR_STEP = r"^(Failed|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
 MOST_STEPS = 500
 MOST_FINALLY = 20
@@ -67,27 +66,11 @@ class Source(Model):
     git: GitSource = Field(description="A Git repository. It is recorded, never fetched.")
 
 
-class TrackingTag(Model):
-    """A tag of the run's record."""
-
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=f"^[{RECORD_NAME}]*$")] = Field(
-        description="Name of the tag.",
-        json_schema_extra=rules(
-            consists_of(RECORD_NAME, "must be letters, digits, spaces, -, _, . and /, such as team"),
-            Rule(
-                "!self.startsWith('mlflow.') && !self.startsWith('cairn.')",
-                "begins with mlflow. or cairn., which are theirs: choose another name",
-            ),
-        ),
-    )
-    value: str = Field(description="Its value.", max_length=1024)
-
-
 class Tracking(Model):
     """How the run is recorded."""
 
     disabled: bool = Field(default=False, description="Whether the run is not recorded.")
-    tags: Annotated[tuple[TrackingTag, ...], Field(max_length=32)] | None = Field(
+    tags: Annotated[tuple[Tag, ...], Field(max_length=32)] | None = Field(
         default=None, description="Tags of the run's record.", json_schema_extra=list_map("name")
     )
 

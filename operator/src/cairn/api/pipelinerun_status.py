@@ -14,6 +14,7 @@ from cairn.api.base import (
 from cairn.api.conditions import Condition
 from cairn.api.for_each import MOST_INSTANCES
 from cairn.api.pipelinerun import MOST_FINALLY, MOST_STEPS
+from cairn.api.registration import MOST_REGISTRATIONS, RegistrationStatus
 
 LONGEST_ITEM_TOLD = 63
 StepState = Literal["Pending", "Queued", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cached", "Cancelled"]
@@ -205,7 +206,8 @@ class PipelineRunStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
         description="`Succeeded`: Unknown while it runs, then True or False. `Finished`: True at either end. `Tracked`, where "
-        "the stack has an experiment tracker: whether all that has happened is recorded there.",
+        "the stack has an experiment tracker: whether all that has happened is recorded there. `Registered`, where artifacts are "
+        "to be registered: whether they are.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
@@ -217,6 +219,11 @@ class PipelineRunStatus(Model):
     stack: ResolvedStack | None = Field(default=None, description="The stack as it was when the run started.")
     tracking: TrackingStatus | None = Field(
         default=None, description="Where the run is recorded, if its stack has an experiment tracker."
+    )
+    registrations: Annotated[tuple[RegistrationStatus, ...], Field(max_length=MOST_REGISTRATIONS)] | None = Field(
+        default=None,
+        description="Each artifact that is to be registered, of steps that have succeeded.",
+        json_schema_extra=list_map("step", "artifact"),
     )
     steps_summary: str | None = Field(
         default=None, description="Steps that succeeded, of all steps, such as 3/5.", max_length=16

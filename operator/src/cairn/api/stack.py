@@ -29,6 +29,11 @@ class StackSpec(Model):
         description="StackComponent that records the runs (type `experimentTracker`). While it is not Ready runs go on, and are "
         "recorded later.",
     )
+    model_registry_ref: LocalRef | None = Field(
+        default=None,
+        description="StackComponent that keeps versions of models (type `modelRegistry`). While it is not Ready runs go on, and "
+        "what they are to register is registered later.",
+    )
     step_operator_refs: Annotated[tuple[LocalRef, ...], Field(max_length=16)] | None = Field(
         default=None,
         description="StackComponents that single steps may ask for with `stepOperatorRef` (type `stepOperator`), such "

@@ -20,6 +20,7 @@ from cairn.api.base import (
 )
 from cairn.api.for_each import ForEach
 from cairn.api.pod_template import EnvVar, PodTemplate, ResourceRequirements
+from cairn.api.registration import Register
 
 ArtifactType = Literal["Dataset", "Model", "Metrics", "Report", "File"]
 RetryOn = Literal["Failure", "Always"]
@@ -143,6 +144,11 @@ class OutputArtifact(Model):
         "empty volume at the step's start."
     )
     type: ArtifactType = Field(default="File", description="What it is: Dataset, Model, Metrics, Report or File.")
+    register_: Register | None = Field(
+        default=None,
+        alias="register",
+        description="Makes it a version of a registered model, in the stack's model registry.",
+    )
 
 
 class Outputs(Model):

@@ -96,7 +96,11 @@ class MLflow:
 
     async def need_database(self) -> None:
         """Return once the server has asked its database, which /health does not."""
-        await self._call("GET", "experiments/search", params={"max_results": "1"})
+        await self.call("GET", "experiments/search", params={"max_results": "1"})
+
+    async def need_registry(self) -> None:
+        """Return once the server has looked into its model registry."""
+        await self.call("GET", "registered-models/search", params={"max_results": "1"})
 
     async def put_artifact(self, path: str, content: bytes) -> None:
         """Keep an artifact by way of the server, below its destination."""
@@ -115,14 +119,14 @@ class MLflow:
     async def experiment_named(self, name: str) -> str:
         """Return the ID of an experiment, which is created if it is not there."""
         try:
-            found = await self._call("GET", "experiments/get-by-name", params={"experiment_name": name})
+            found = await self.call("GET", "experiments/get-by-name", params={"experiment_name": name})
         except RefusedError as error:
             if error.code != DOES_NOT_EXIST:
                 raise
         else:
             return found["experiment"]["experiment_id"]
         try:
-            return (await self._call("POST", "experiments/create", {"name": name}))["experiment_id"]
+            return (await self.call("POST", "experiments/create", {"name": name}))["experiment_id"]
         except RefusedError as error:
             if error.code != ALREADY_EXISTS:
                 raise
@@ -139,7 +143,7 @@ class MLflow:
         }
         found: list[JsonObject] = []
         while True:
-            page = await self._call("POST", "runs/search", body)
+            page = await self.call("POST", "runs/search", body)
             found += page.get("runs", [])
             if not page.get("next_page_token"):
                 return found
@@ -148,7 +152,7 @@ class MLflow:
     async def create_run(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> JsonObject:
         """Create a run that is RUNNING since a moment, in milliseconds; return it."""
         body = {"experiment_id": experiment, "run_name": name, "start_time": start_time, "tags": _items(tags)}
-        return (await self._call("POST", "runs/create", body))["run"]
+        return (await self.call("POST", "runs/create", body))["run"]
 
     async def log_batch(
         self,
@@ -160,28 +164,29 @@ class MLflow:
     ) -> None:
         """Record metrics, each `{key, value, timestamp, step}`, params and tags; the same again changes nothing."""
         body = {"run_id": run, "metrics": list(metrics), "params": _items(params or {}), "tags": _items(tags or {})}
-        await self._call("POST", "runs/log-batch", body)
+        await self.call("POST", "runs/log-batch", body)
 
     async def log_inputs(self, run: str, datasets: Sequence[JsonObject]) -> None:
         """Record datasets that a run has read, each `{dataset: {name, digest, …}, tags}`."""
-        await self._call("POST", "runs/log-inputs", {"run_id": run, "datasets": list(datasets)})
+        await self.call("POST", "runs/log-inputs", {"run_id": run, "datasets": list(datasets)})
 
     async def update_run(self, run: str, state: RunState, end_time: int | None) -> None:
         """Set a run's state, and when it ended, in milliseconds."""
         body: JsonObject = {"run_id": run, "status": state}
         if end_time is not None:
             body["end_time"] = end_time
-        await self._call("POST", "runs/update", body)
+        await self.call("POST", "runs/update", body)
 
     async def delete_run(self, run: str) -> None:
         """Delete a run; MLflow can restore it for a while."""
-        await self._call("POST", "runs/delete", {"run_id": run})
+        await self.call("POST", "runs/delete", {"run_id": run})
 
     # ---- requests
 
-    async def _call(
+    async def call(
         self, method: str, endpoint: str, body: JsonObject | None = None, *, params: Mapping[str, str] | None = None
     ) -> JsonObject:
+        """Return what an endpoint such as `runs/create` answers; raises MLflowError."""
         content = await self._ask(method, f"/api/2.0/mlflow/{endpoint}", json=body, params=params)
         try:
             answer = json.loads(content)

@@ -19,12 +19,14 @@ Config = TypeVar("Config", bound=Model)
 ORCHESTRATOR = "orchestrator"
 ARTIFACT_STORE = "artifactStore"
 EXPERIMENT_TRACKER = "experimentTracker"
+MODEL_REGISTRY = "modelRegistry"
 STEP_OPERATOR = "stepOperator"
 
 TYPE_DESCRIPTIONS: Mapping[str, str] = {
     ORCHESTRATOR: "Runs the steps of a pipeline.",
     ARTIFACT_STORE: "Keeps the artifacts that steps write.",
     EXPERIMENT_TRACKER: "Records runs: their parameters, metrics, artifacts and ends.",
+    MODEL_REGISTRY: "Keeps versions of models under their names.",
     STEP_OPERATOR: "Runs single steps in a way of its own, such as on nodes with a GPU.",
 }
 
@@ -115,7 +117,7 @@ class Flavor(ABC, Generic[Config]):
         return True
 
     @abstractmethod
-    async def check(self, kubernetes: Kubernetes) -> Verdict:
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:
         """Find out, by really doing it, whether the component can be used.
 
         Every failure that the component's owner can mend becomes a `Verdict` with its own reason. Errors of the
@@ -188,6 +190,18 @@ class ExperimentTracker(Flavor[Config]):
     @abstractmethod
     async def client(self, kubernetes: Kubernetes) -> TrackerClient:
         """Return the operator's own way into the tracker; raises TrackerUnavailableError, ApiError."""
+
+
+class ModelRegistry(Flavor[Config]):
+    """Keeps versions of models. The operator's way into it is that of its experiment tracker's client."""
+
+    type = MODEL_REGISTRY
+    runs_wait_for_it = False
+
+    @property
+    @abstractmethod
+    def tracker(self) -> str:
+        """Name of the experiment tracker that it belongs to, whose records versions are linked to."""
 
 
 class StepOperator(Flavor[Config]):

@@ -119,9 +119,9 @@ class ComponentReconciler:
             return self._keep(key, generation, (), Verdict.failed("UnknownFlavor", f"{error}; upgrade the operator."))
         except ValidationError as error:
             return self._keep(key, generation, (), Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
-        secrets = self._secrets(key, flavor)
+        secrets, neighbours = self._secrets(key, flavor), Neighbours(self._cluster, key[0])
         try:
-            release = flavor.release(Neighbours(self._cluster, key[0]))
+            release = flavor.release(neighbours)
         except ComponentError as error:
             return self._keep(key, generation, secrets, Verdict.failed(error.reason, error.message))
         state = self._releases.state_of(key, release) if release is not None else None
@@ -132,7 +132,7 @@ class ComponentReconciler:
         self._touched.discard(key)
         verdict = await self._releases.keep(key, release) if release is not None else None
         if verdict is None:
-            verdict = await flavor.check(self._cluster.kubernetes)
+            verdict = await flavor.check(self._cluster.kubernetes, neighbours)
         return self._keep(key, generation, secrets, verdict, state)
 
     def _keep(

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
 from cairn.api.stack import StackSpec
-from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR, STEP_OPERATOR
+from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, MODEL_REGISTRY, ORCHESTRATOR, STEP_OPERATOR
 
 
 def references(spec: StackSpec) -> Iterator[tuple[str, str]]:
@@ -17,6 +17,8 @@ def references(spec: StackSpec) -> Iterator[tuple[str, str]]:
     yield ARTIFACT_STORE, spec.artifact_store_ref.name
     if spec.experiment_tracker_ref is not None:
         yield EXPERIMENT_TRACKER, spec.experiment_tracker_ref.name
+    if spec.model_registry_ref is not None:
+        yield MODEL_REGISTRY, spec.model_registry_ref.name
     for reference in spec.step_operator_refs or ():
         yield STEP_OPERATOR, reference.name
 

@@ -20,6 +20,7 @@ from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.base import StoreClient
 from cairn.components.connections import Connections
+from cairn.components.neighbours import Neighbours
 from cairn.components.records import TrackerClient
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import AttemptReader
@@ -41,6 +42,8 @@ from cairn.runs.pod_context import identity, pod_context_of, scheduler_of
 from cairn.runs.pod_objections import PodObjections
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
+from cairn.runs.registering import RunRegistration
+from cairn.runs.registration import is_to_be_registered
 from cairn.runs.rerun import is_itself
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
@@ -92,6 +95,7 @@ class RunReconciler:
         self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
         self._whens = WhenAnswers(evaluator, wake)
         self._tracking = RunTracking(cluster, self._clock, wake, trackers)
+        self._registration = RunRegistration(self._clock, wake, self._tracking, evaluator, self._stores)
         self._keeper = Keeper(cluster, self._stores, self._clock, pauses, wake)
         self._makers: dict[Key, tuple[tuple[str, int], InstanceMaker]] = {}
         """Of each run that is active, its steps, and of which generation they are."""
@@ -104,6 +108,7 @@ class RunReconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
             self._tracking.run_is_gone(key)
+            self._registration.let_go(key)
             await self._workloads.release_all(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
@@ -112,7 +117,8 @@ class RunReconciler:
             await self._recorder.acknowledge(body, status)
             await self._workloads.remove_left_over(body, status)
             await self._workloads.release_all(key)
-            again = await self._track_end(body, status) if is_to_be_recorded(body) else None
+            unfinished = is_to_be_recorded(body) or is_to_be_registered(body)
+            again = await self._follow_up(body, status) if unfinished else None
             return _earliest(again, await self._finished.look_after(body))
         await self._workloads.release_of_others(body)
         try:
@@ -136,6 +142,7 @@ class RunReconciler:
         self._keeper.stop()
         self._cache.stop()
         self._whens.stop()
+        self._registration.stop()
         self._tracking.stop()
 
     async def close(self) -> None:
@@ -151,7 +158,8 @@ class RunReconciler:
         if stack is None:
             return await self._wait(body, spec, status, STACK_NOT_READY, choice.message)
         if stack.built_in:
-            verdict = await stack.artifact_store.check(self._cluster.kubernetes)
+            neighbours = Neighbours(self._cluster, body["metadata"]["namespace"])
+            verdict = await stack.artifact_store.check(self._cluster.kubernetes, neighbours)
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
@@ -232,22 +240,41 @@ class RunReconciler:
         await self._workloads.release_settled(body, steps.by_name, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
-        again = self._keeper.seconds_until_again(body)
+        again = _earliest(self._keeper.seconds_until_again(body), self._registration.seconds_until_due(body))
         if end_has_waited is not None:
             again = min(END_WAITS_SECONDS - end_has_waited, END_WAITS_SECONDS if again is None else again)
         return self._seconds_until_due(planned, _earliest(RETRY_REFUSED_SECONDS if waits else None, again))
 
-    async def _track_end(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
-        """Have the end of a run recorded by its tracker; return in how many seconds to look at it again."""
+    async def _follow_up(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """Have the end of a run recorded, and its models registered; return in how many seconds to look at it again."""
         spec = PipelineRunSpec.model_validate(body["spec"])
         stack = choose_stack(self._cluster, body["metadata"]["namespace"], spec, status).stack
         steps = InstanceMaker(StepGraph(spec)).steps({step.name: step for step in status.steps})
+        told = self._follow(body, spec, steps, status, stack)
+        written = await self._recorder.tell(body, status, told)
+        if written is None:
+            return None
+        to_be_recorded, to_be_registered = is_to_be_recorded(written), is_to_be_registered(written)
+        if not to_be_recorded:
+            self._tracking.let_go(key_of(body))
+        if not to_be_registered:
+            self._registration.let_go(key_of(body))
+        again = RETRY_TRACKING_SECONDS if to_be_recorded or to_be_registered else None
+        return _earliest(again, self._registration.seconds_until_due(body))
+
+    def _follow(
+        self,
+        body: JsonObject,
+        spec: PipelineRunSpec,
+        steps: RunSteps,
+        status: PipelineRunStatus,
+        stack: UsableStack | None,
+    ) -> PipelineRunStatus:
+        """Have recorded and registered what a status says of a run; return it with what became of that."""
         self._tracking.follow(body, steps, status, stack.experiment_tracker if stack is not None else None)
-        written = await self._recorder.tell(body, self._tracking.with_tracking(status, body, self._now()))
-        if written is None or is_to_be_recorded(written):
-            return RETRY_TRACKING_SECONDS
-        self._tracking.let_go(key_of(body))
-        return None
+        self._registration.follow(body, spec, steps, status, stack)
+        tracked = self._tracking.with_tracking(status, body, self._now())
+        return self._registration.with_registrations(tracked, body, spec, self._now())
 
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
         """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""
@@ -316,8 +343,7 @@ class RunReconciler:
     ) -> JsonObject | None:
         """Write the plan's steps, before the rest of it is carried out; raises ConflictError if the run has changed."""
         new = record(status, planned, stack, _generation(body), self._now())
-        self._tracking.follow(body, steps, new, stack.experiment_tracker if stack is not None else None)
-        new = self._tracking.with_tracking(new, body, self._now())
+        new = self._follow(body, steps.spec, steps, new, stack)
         acts = bool(planned.launches or planned.stops)
         return await self._recorder.write(body, status, new, planned.outcome, confirm=acts)
 

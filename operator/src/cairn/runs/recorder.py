@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from cairn.api.base import JsonObject
+from cairn.api.conditions import find_condition
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.time import seconds_between
 from cairn.clients import metrics
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, TooLargeError
 from cairn.runs.outcome import PENDING, PODS_NOT_ADMITTED, Outcome
+from cairn.runs.registration import REGISTERED_CONDITION, REGISTERING
 from cairn.runs.states import ENDED
 from cairn.runs.status import SUCCEEDED_CONDITION, without_logs
 
@@ -50,6 +52,7 @@ class RunRecorder:
         if (was is None or was.reason != outcome.reason) and outcome.reason not in NO_EVENT:
             kind = "Warning" if outcome.status == "False" or outcome.reason in TROUBLE else "Normal"
             await self._cluster.events.record(body, kind, outcome.reason, "Run", outcome.message)
+        await self._tell_of_models(body, old, new)
         return written
 
     async def acknowledge(self, body: JsonObject, status: PipelineRunStatus) -> None:
@@ -58,9 +61,22 @@ class RunRecorder:
         if status.observed_generation != generation:
             await self._patch(body, status.model_copy(update={"observed_generation": generation}), confirm=False)
 
-    async def tell(self, body: JsonObject, status: PipelineRunStatus) -> JsonObject | None:
-        """Write what a status says more of a run that has ended, how it is recorded; return the run, None if it is gone."""
-        return await self._patch(body, status, confirm=False)
+    async def tell(self, body: JsonObject, old: PipelineRunStatus, new: PipelineRunStatus) -> JsonObject | None:
+        """Write what a status says more of a run that has ended: how it is recorded, and what became of its models.
+
+        Return the run; None if it is gone.
+        """
+        written = await self._patch(body, new, confirm=False)
+        if written is not None:
+            await self._tell_of_models(body, old, new)
+        return written
+
+    async def _tell_of_models(self, body: JsonObject, old: PipelineRunStatus, new: PipelineRunStatus) -> None:
+        before, now = (find_condition(status.conditions, REGISTERED_CONDITION) for status in (old, new))
+        if now is None or now.reason == REGISTERING or (before is not None and before.reason == now.reason):
+            return
+        kind = "Warning" if now.status == "False" and now.reason != "NotRegistered" else "Normal"
+        await self._cluster.events.record(body, kind, now.reason, "Register", now.message)
 
     async def _patch(self, body: JsonObject, status: PipelineRunStatus, *, confirm: bool) -> JsonObject | None:
         runs = self._cluster.runs

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cairn.api.base import JsonObject
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
+from cairn.runs.registration import is_to_be_registered
 from cairn.runs.tracking_status import is_to_be_recorded
 
 KEPT_TO_BE_RECORDED = timedelta(days=1)
@@ -48,7 +49,12 @@ def run_expires(run: JsonObject) -> datetime | None:
 
 
 def recording_expires(run: JsonObject) -> datetime | None:
-    """Return for how long a finished run is kept so that it can be recorded; None where it is recorded, or not to be."""
+    """Return for how long a finished run is kept so that it can be recorded; None where it is recorded, or not to be.
+
+    One whose models wait for approval is kept until somebody decides, or the time for that is up.
+    """
+    if is_to_be_registered(run):
+        return datetime.max.replace(tzinfo=UTC)
     return _ended(run) + KEPT_TO_BE_RECORDED if is_to_be_recorded(run) else None
 
 

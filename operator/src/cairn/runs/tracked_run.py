@@ -120,6 +120,13 @@ class TrackedRun:
         self._is_awaited |= RUN not in self.ids
         return {attempt: self.ids[attempt] for attempt in wanted if attempt in self.ids}
 
+    async def id_of(self, attempt: RecordOf) -> str | None:
+        """Return the ID of an attempt's record, once there is one; None where the tracker refuses it."""
+        while attempt not in self.ids and self.refusal is None:
+            self._news.clear()
+            await self._news.wait()
+        return self.ids.get(attempt)
+
     def stop(self) -> None:
         """Stop what is under way."""
         if self._task is not None:

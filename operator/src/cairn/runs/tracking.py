@@ -128,6 +128,15 @@ class RunTracking:
         state = TrackingState(place, tracked.problem, is_recorded=tracked.is_recorded)
         return with_tracking(status, state, int(body["metadata"]["generation"]), now)
 
+    async def record_id(self, key: Key, step: str, attempt: int) -> str | None:
+        """Return the tracker's ID of an attempt's record, once it is known; None where the run is not recorded."""
+        following = self._runs.get(key)
+        return await following.tracked.id_of((step, attempt)) if following is not None else None
+
+    def gate_of(self, tracker: ExperimentTracker[Any]) -> TrackerGate:
+        """Return the way into a tracker."""
+        return self._tracker(tracker).gate
+
     def let_go(self, key: Key) -> None:
         """Forget a run, all of which is recorded."""
         following = self._runs.pop(key, None)

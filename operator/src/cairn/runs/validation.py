@@ -22,6 +22,7 @@ from cairn.runs.graph import (
 from cairn.runs.naming import RESERVED_PREFIX
 from cairn.runs.problem import Problem
 from cairn.runs.references import ITEM_REFERENCES, Reference, references_in
+from cairn.runs.registration_validation import expressions_of_registrations, registered_models
 from cairn.stacks.resolution import UsableStack
 
 CAIRN_DIRECTORY = "/cairn"
@@ -43,10 +44,14 @@ def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...
         *cached_at_the_end(spec),
         *_steps(spec, stack),
         *items_of_steps(spec),
+        *registered_models(spec, stack),
         *_cycle(spec.steps, "spec.steps"),
         *_cycle(spec.finally_ or (), "spec.finally"),
     )
-    return problems or tuple(expressions(StepGraph(spec)))
+    if problems:
+        return problems
+    graph = StepGraph(spec)
+    return (*expressions(graph), *expressions_of_registrations(graph))
 
 
 def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:

@@ -40,6 +40,10 @@ def _result(step: str, result: str) -> str:
     return f"steps.{identifier(step)}.results.{identifier(result)}"
 
 
+def _own_result(result: str) -> str:
+    return f"results.{identifier(result)}"
+
+
 def declared_for(graph: StepGraph, name: str) -> Declared:
     """Return the variables that the `when` of a step can see, with their types."""
     known = _DECLARED.setdefault(graph, {})
@@ -71,15 +75,38 @@ def check(graph: StepGraph, name: str) -> None:
         cel.check(expression, declared_for(graph, name))
 
 
+def check_register(graph: StepGraph, name: str, expression: str) -> None:
+    """Check the expression of what a step registers; raises CelError with a sentence about what is wrong."""
+    cel.check(expression, declared_for_register(graph, name))
+
+
+def declared_for_register(graph: StepGraph, name: str) -> Declared:
+    """Return the variables that the `when` of what a step registers can see: what the step's own can, and its results."""
+    own: dict[str, Kind] = {_own_result(result): "string" for result in results_of(graph.steps[name])}
+    return declared_for(graph, name) | frozenset(own.items())
+
+
+def question_of_register(steps: RunSteps, step: Step, expression: str, states: Mapping[str, StepStatus]) -> Question:
+    """Return what is to be evaluated to know whether something is registered that a step has written."""
+    declared = declared_for_register(steps.graph, written_name(step))
+    visible = {variable for variable, _ in declared}
+    own = ((_own_result(result.name), result.value) for result in states[step.name].results or ())
+    values = (*_values(steps, step, expression, states), *own)
+    return Question(expression, declared, tuple(item for item in values if item[0] in visible))
+
+
 def question_of(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> Question:
     """Return what is to be evaluated to know whether a step runs, now that all that it can see has ended."""
     declared = declared_for(steps.graph, written_name(step))
     visible = {variable for variable, _ in declared}
-    values = (item for item in _values(steps, step, states) if item[0] in visible)
-    return Question(step.when or "", declared, tuple(values))
+    expression = step.when or ""
+    values = (item for item in _values(steps, step, expression, states) if item[0] in visible)
+    return Question(expression, declared, tuple(values))
 
 
-def _values(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> Iterator[tuple[str, str | int]]:
+def _values(
+    steps: RunSteps, step: Step, expression: str, states: Mapping[str, StepStatus]
+) -> Iterator[tuple[str, str | int]]:
     for parameter in steps.spec.parameters or ():
         yield _parameter(parameter.name), parameter.value
     if isinstance(step, StepInstance):
@@ -87,7 +114,7 @@ def _values(steps: RunSteps, step: Step, states: Mapping[str, StepStatus]) -> It
     if written_name(step) in steps.graph.finally_steps:
         yield "run.state", run_state(steps.spec, [states[name] for name in steps.main if name in states])
     for before in steps.graph.before(written_name(step)):
-        if identifier(before) not in (step.when or ""):
+        if identifier(before) not in expression:
             continue
         state = state_of(steps, before, states).state
         yield _state(before), "Succeeded" if state in SUCCEEDED else state

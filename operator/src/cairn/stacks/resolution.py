@@ -18,7 +18,14 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.store import Key
 from cairn.components.artifact_store.local import Local as LocalStore
 from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
-from cairn.components.base import ArtifactStore, ExperimentTracker, Orchestrator, StepOperator
+from cairn.components.base import (
+    EXPERIMENT_TRACKER,
+    ArtifactStore,
+    ExperimentTracker,
+    ModelRegistry,
+    Orchestrator,
+    StepOperator,
+)
 from cairn.components.orchestrator.local import Local as LocalOrchestrator
 from cairn.components.orchestrator.local import LocalConfig as LocalOrchestratorConfig
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
@@ -46,6 +53,7 @@ class UsableStack:
     digest: str = ""
     components: Sequence[ResolvedComponent] = field(default_factory=tuple)
     experiment_tracker: ExperimentTracker[Any] | None = None
+    model_registry: ModelRegistry[Any] | None = None
     built_in: bool = False
     """Whether it is the stack of runs that name none, which no object describes."""
 
@@ -97,7 +105,9 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
     unready = [status for status in statuses if not status.ready]
     if unready:
         message = f"Runs go on without what is not ready, and are recorded later: {_problems_of(unready)}."
-        return Resolution(statuses, stack, "ExperimentTrackerNotReady", message)
+        types = {status.type for status in unready}
+        reason = "ExperimentTrackerNotReady" if EXPERIMENT_TRACKER in types else "ModelRegistryNotReady"
+        return Resolution(statuses, stack, reason, message)
     return Resolution(statuses, stack, "ComponentsReady", f"All {len(statuses)} components are ready.")
 
 
@@ -160,9 +170,10 @@ def _usable(
     orchestrator = next(flavor for flavor in flavors if isinstance(flavor, Orchestrator))
     store = next(flavor for flavor in flavors if isinstance(flavor, ArtifactStore))
     tracker = next((flavor for flavor in flavors if isinstance(flavor, ExperimentTracker)), None)
+    registry = next((flavor for flavor in flavors if isinstance(flavor, ModelRegistry)), None)
     operators = {flavor.name: flavor for flavor in flavors if isinstance(flavor, StepOperator)}
     components = [ResolvedComponent(type=flavor.type, name=flavor.name, flavor=flavor.flavor) for flavor in flavors]
-    return UsableStack(name, orchestrator, store, operators, template, env, digest, components, tracker)
+    return UsableStack(name, orchestrator, store, operators, template, env, digest, components, tracker, registry)
 
 
 def _digest(specs: Sequence[JsonObject]) -> str:

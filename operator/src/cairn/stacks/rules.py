@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cairn.components.base import ArtifactStore, Orchestrator
+from cairn.components.base import ArtifactStore, ExperimentTracker, ModelRegistry, Orchestrator
 from cairn.components.registry import AnyFlavor
 
 
@@ -20,3 +20,10 @@ def incompatibilities(components: Sequence[AnyFlavor]) -> Iterator[str]:
                     f"used from one node at a time; use an s3 store, a claim with accessMode ReadWriteMany, or the local "
                     f"orchestrator"
                 )
+    tracker = next((component.name for component in components if isinstance(component, ExperimentTracker)), None)
+    for registry in components:
+        if isinstance(registry, ModelRegistry) and registry.tracker != tracker:
+            yield (
+                f"model registry {registry.name} links versions to the records of experiment tracker {registry.tracker}; name that "
+                f"one in experimentTrackerRef"
+            )

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import ApiError, ForbiddenError, InvalidError
 from cairn.components.artifact_store.local import LocalConfig, conflict, judge, should_grow, unusable
+from tests.unit.builders import ALONE
 
 from .conftest import FakeKubernetes, local
 
@@ -223,7 +224,7 @@ async def test_the_claim_is_made_once(kubernetes: FakeKubernetes):
     kubernetes.add("storageclasses", "slow", volumeBindingMode="WaitForFirstConsumer")
     store = local(claim={"storageClassName": "slow"})
 
-    first, second = await store.check(kubernetes), await store.check(kubernetes)
+    first, second = await store.check(kubernetes, ALONE), await store.check(kubernetes, ALONE)
 
     assert first == second
     assert first.ready
@@ -233,7 +234,7 @@ async def test_the_claim_is_made_once(kubernetes: FakeKubernetes):
 async def test_a_bound_claim_grows(kubernetes: FakeKubernetes):
     kubernetes.objects[CLAIMS, "cairn-store"] = claim()
 
-    verdict = await local(claim={"size": "20Gi"}).check(kubernetes)
+    verdict = await local(claim={"size": "20Gi"}).check(kubernetes, ALONE)
 
     assert verdict.ready
     assert kubernetes.objects[CLAIMS, "cairn-store"]["spec"]["resources"]["requests"] == {"storage": "20Gi"}
@@ -243,7 +244,7 @@ async def test_a_claim_that_may_not_grow(kubernetes: FakeKubernetes):
     kubernetes.objects[CLAIMS, "cairn-store"] = claim()
     kubernetes.refuse = ForbiddenError(403, "Forbidden", "the storageclass must support resize.")
 
-    verdict = await local(claim={"size": "20Gi"}).check(kubernetes)
+    verdict = await local(claim={"size": "20Gi"}).check(kubernetes, ALONE)
 
     assert verdict.reason == "ClaimResizeRefused"
     assert verdict.message == (
@@ -258,7 +259,7 @@ async def test_a_claim_that_may_not_grow(kubernetes: FakeKubernetes):
 async def test_a_claim_that_the_api_server_refuses(kubernetes: FakeKubernetes, error: ApiError):
     kubernetes.refuse = error
 
-    verdict = await local().check(kubernetes)
+    verdict = await local().check(kubernetes, ALONE)
 
     assert verdict.reason == "ClaimRefused"
     assert error.message in verdict.message
@@ -267,17 +268,17 @@ async def test_a_claim_that_the_api_server_refuses(kubernetes: FakeKubernetes, e
 async def test_an_existing_claim_is_never_made_nor_changed(kubernetes: FakeKubernetes):
     store = local(existingClaimName="shared")
 
-    verdict = await store.check(kubernetes)
+    verdict = await store.check(kubernetes, ALONE)
     assert verdict.reason == "ClaimNotFound"
     assert not kubernetes.objects
 
     kubernetes.objects[CLAIMS, "shared"] = claim(size="1Gi", labels={})
     kubernetes.refuse = ForbiddenError(403, "Forbidden", "no writes")
-    assert (await store.check(kubernetes)).ready
+    assert (await store.check(kubernetes, ALONE)).ready
 
 
 async def test_errors_of_the_api_server_itself_are_raised(kubernetes: FakeKubernetes):
     kubernetes.refuse = ApiError(500, "InternalError", "etcd is down")
 
     with pytest.raises(ApiError, match="etcd is down"):
-        await local().check(kubernetes)
+        await local().check(kubernetes, ALONE)

@@ -15,6 +15,7 @@ import pytest
 from cairn.clients.s3 import Bucket, RefusedError, S3Error, UnreachableError, in_thread
 from cairn.components.artifact_store.s3 import store as module
 from cairn.components.artifact_store.s3.probe import Outcome, look, probe, probe_key
+from tests.unit.builders import ALONE
 
 from .conftest import FakeKubernetes, s3
 
@@ -214,7 +215,7 @@ async def test_credentials_that_cannot_be_used(
     if data is not None:
         kubernetes.add_secret("keys", **data)
 
-    verdict = await s3(endpoint="http://s3.svc", **CREDENTIALS).check(kubernetes)
+    verdict = await s3(endpoint="http://s3.svc", **CREDENTIALS).check(kubernetes, ALONE)
 
     assert (verdict.ready, verdict.reason, verdict.message) == (False, reason, message)
     assert verdict.endpoint == "http://s3.svc"
@@ -250,13 +251,13 @@ async def test_an_authority_that_cannot_be_used(
     if data is not None:
         kubernetes.add_secret("ca", **data)
 
-    verdict = await s3(**CREDENTIALS, caSecretRef={"name": "ca", "key": "pem"}).check(kubernetes)
+    verdict = await s3(**CREDENTIALS, caSecretRef={"name": "ca", "key": "pem"}).check(kubernetes, ALONE)
 
     assert (verdict.ready, verdict.reason, verdict.message) == (False, reason, message)
 
 
 async def test_a_service_account_must_exist(kubernetes: FakeKubernetes):
-    verdict = await s3(serviceAccountName="trainer").check(kubernetes)
+    verdict = await s3(serviceAccountName="trainer").check(kubernetes, ALONE)
 
     assert verdict.reason == "ServiceAccountNotFound"
     assert "ml/trainer" in verdict.message
@@ -314,7 +315,7 @@ def server(canned: Canned = lambda _: None) -> Generator[tuple[str, type[Answers
 async def test_ready_says_what_was_done(kubernetes: FakeKubernetes):
     kubernetes.add_secret("keys", **KEYS)
     with server() as (url, handler):
-        verdict = await s3(endpoint=url, prefix="p", **CREDENTIALS).check(kubernetes)
+        verdict = await s3(endpoint=url, prefix="p", **CREDENTIALS).check(kubernetes, ALONE)
 
     assert verdict.ready
     assert verdict.endpoint == url
@@ -329,7 +330,7 @@ async def test_ready_says_what_was_done(kubernetes: FakeKubernetes):
 async def test_without_credentials_the_bucket_is_only_looked_at(kubernetes: FakeKubernetes):
     kubernetes.add("serviceaccounts", "trainer")
     with server(lambda _: (403, b"")) as (url, handler):
-        verdict = await s3(endpoint=url, serviceAccountName="trainer").check(kubernetes)
+        verdict = await s3(endpoint=url, serviceAccountName="trainer").check(kubernetes, ALONE)
 
     assert (verdict.ready, verdict.reason) == (True, "Reachable")
     assert "ServiceAccount ml/trainer" in verdict.message
@@ -340,7 +341,7 @@ async def test_a_bucket_is_not_followed_to_another_region(kubernetes: FakeKubern
     kubernetes.add_secret("keys", **KEYS)
     error = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>"
     with server(lambda _: (400, error)) as (url, handler):
-        verdict = await s3(endpoint=url, **CREDENTIALS).check(kubernetes)
+        verdict = await s3(endpoint=url, **CREDENTIALS).check(kubernetes, ALONE)
 
     assert verdict.reason == "WrongRegion"
     assert "region eu-west-1" in verdict.message
@@ -350,7 +351,7 @@ async def test_a_bucket_is_not_followed_to_another_region(kubernetes: FakeKubern
 async def test_a_failed_request_is_not_repeated(kubernetes: FakeKubernetes):
     kubernetes.add_secret("keys", **KEYS)
     with server(lambda _: (503, b"")) as (url, handler):
-        verdict = await s3(endpoint=url, **CREDENTIALS).check(kubernetes)
+        verdict = await s3(endpoint=url, **CREDENTIALS).check(kubernetes, ALONE)
 
     assert verdict.reason == "ServerError"
     assert handler.asked == ["HEAD"]
@@ -367,7 +368,7 @@ async def test_a_slow_store_is_given_up_and_left_alone(kubernetes: FakeKubernete
         answer.wait(10)
 
     with server(late) as (url, handler):
-        verdict = await s3(endpoint=url, **CREDENTIALS).check(kubernetes)
+        verdict = await s3(endpoint=url, **CREDENTIALS).check(kubernetes, ALONE)
         answer.set()
         await asyncio.sleep(0.3)
 
@@ -380,7 +381,7 @@ async def test_a_slow_store_is_given_up_and_left_alone(kubernetes: FakeKubernete
 async def test_an_endpoint_that_is_none(kubernetes: FakeKubernetes, endpoint: str):
     kubernetes.add_secret("keys", **KEYS)
 
-    verdict = await s3(endpoint=endpoint, **CREDENTIALS).check(kubernetes)
+    verdict = await s3(endpoint=endpoint, **CREDENTIALS).check(kubernetes, ALONE)
 
     assert verdict.reason == "EndpointUnreachable"
     assert verdict.message == f"{endpoint} is not an address to connect to; correct the endpoint."

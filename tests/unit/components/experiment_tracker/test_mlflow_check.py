@@ -14,6 +14,7 @@ from cairn.clients.kubernetes import SECRETS
 from cairn.components.base import Verdict
 from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
+from tests.unit.builders import ALONE
 from tests.unit.fake_kubernetes import FakeKubernetes
 from tests.unit.fake_mlflow import FakeMLflow
 
@@ -35,7 +36,7 @@ class Tracker:
 
     async def check(self, **config: Any) -> Verdict:
         flavor = MLflowTracker("ml", "mlflow", MLflowConfig.model_validate({"uri": self.server.uri, **config}))
-        return await flavor.check(self.kubernetes)
+        return await flavor.check(self.kubernetes, ALONE)
 
 
 @pytest.fixture
@@ -168,3 +169,43 @@ def _server_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
+
+
+class Installed(MLflowTracker):
+    """A server that Cairn has installed, which answers at another address than that of a Service."""
+
+    address = ""
+
+    @property
+    def uri(self) -> str:
+        return self.address
+
+
+async def test_one_that_cairn_has_installed_is_ready_when_it_keeps_an_artifact(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Installed, "address", tracker.server.uri)
+    flavor = Installed("ml", "mlflow", MLflowConfig.model_validate({"server": {}}))
+
+    well = await flavor.check(tracker.kubernetes, ALONE)
+    tracker.server.keeps_artifacts = False
+    without_bucket = await flavor.check(tracker.kubernetes, ALONE)
+
+    assert (well.ready, tracker.server.artifacts) == (True, {})
+    assert "an artifact was written, read back and deleted" in well.message
+    assert (without_bucket.ready, without_bucket.reason) == (False, "ArtifactsNotKept")
+    assert "500 Internal Server Error" in without_bucket.message
+
+
+async def test_where_clients_write_to_the_bucket_themselves_the_server_is_not_asked_to(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Installed, "address", tracker.server.uri)
+    server = {"artifactStoreRef": {"name": "bucket"}, "artifactAccess": "Direct"}
+    tracker.server.keeps_artifacts = False
+
+    verdict = await Installed("ml", "mlflow", MLflowConfig.model_validate({"server": server})).check(
+        tracker.kubernetes, ALONE
+    )
+
+    assert verdict.ready

@@ -18,7 +18,7 @@ from cairn.clients.kubernetes import (
     Kubernetes,
     NotFoundError,
 )
-from cairn.components.base import ArtifactStore, StoreAccess, Verdict
+from cairn.components.base import ArtifactStore, StoreAccess, Surroundings, Verdict
 
 VOLUME = "cairn-store"
 ROOT = "/cairn/store"
@@ -116,7 +116,7 @@ class Local(ArtifactStore[LocalConfig]):
             volume_mounts=[{"name": VOLUME, "mountPath": ROOT}],
         )
 
-    async def check(self, kubernetes: Kubernetes) -> Verdict:
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:  # noqa: ARG002 - it refers to no other component
         """Make the claim where there is none, let it grow, and see whether it is or can be bound.
 
         What is in it, no one but a pod can see: a run is the first to write to it.

@@ -9,7 +9,7 @@ from pydantic import Field
 from cairn.api.base import Model
 from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
-from cairn.components.base import Orchestrator, Verdict, Workload
+from cairn.components.base import Orchestrator, Surroundings, Verdict, Workload
 
 
 class KubernetesConfig(Model):
@@ -47,7 +47,7 @@ class KubernetesJobs(Orchestrator[KubernetesConfig]):
         """What an attempt is made as."""
         return self.config.workload
 
-    async def check(self, kubernetes: Kubernetes) -> Verdict:  # noqa: ARG002 - it runs in this cluster
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:  # noqa: ARG002 - it runs in this cluster
         """Nothing outside the cluster is needed; the pods are checked by a dry run before each run."""
         return Verdict.usable(
             f"Runs each step as a {self.config.workload}, at most {self.config.max_parallel_steps} of a run at once."

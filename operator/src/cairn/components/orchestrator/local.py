@@ -7,7 +7,7 @@ from pydantic import Field
 from cairn.api.base import Model, Quantity
 from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
-from cairn.components.base import Orchestrator, Verdict
+from cairn.components.base import Orchestrator, Surroundings, Verdict
 
 
 class LocalConfig(Model):
@@ -41,6 +41,6 @@ class Local(Orchestrator[LocalConfig]):
         """Size limit of the volume that the steps share."""
         return self.config.workspace_size
 
-    async def check(self, kubernetes: Kubernetes) -> Verdict:  # noqa: ARG002 - nothing outside this cluster is needed
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:  # noqa: ARG002 - nothing outside this cluster is needed
         """Nothing outside the cluster is needed; the pods are checked by a dry run before each run."""
         return Verdict.usable("Runs the steps of a run one after another in one pod.")

@@ -7,7 +7,7 @@ from pydantic import Field
 from cairn.api.base import Model
 from cairn.api.pod_template import PodTemplate, ResourceRequirements
 from cairn.clients.kubernetes import Kubernetes
-from cairn.components.base import StepOperator, Verdict
+from cairn.components.base import StepOperator, Surroundings, Verdict
 
 
 class KubernetesConfig(Model):
@@ -35,6 +35,6 @@ class KubernetesPods(StepOperator[KubernetesConfig]):
             return template
         return template.model_copy(update={"resources": self.config.resources})
 
-    async def check(self, kubernetes: Kubernetes) -> Verdict:  # noqa: ARG002 - it runs in this cluster
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:  # noqa: ARG002 - it runs in this cluster
         """Nothing outside the cluster is needed; the pods are checked by a dry run before each run."""
         return Verdict.usable("Runs the steps that ask for it in pods with its settings.")

@@ -15,7 +15,7 @@ from cairn.components.artifact_store.s3.diagnosis import (
     explain,
 )
 from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
-from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Verdict
+from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Surroundings, Verdict
 from cairn.components.records import StepAccess
 from cairn.components.secrets import UnusableError, certificates, credential, from_secret, has_key, secret_named
 
@@ -110,7 +110,7 @@ class S3(ArtifactStore[S3Config]):
         """A bucket does."""
         return True
 
-    async def check(self, kubernetes: Kubernetes) -> Verdict:
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:  # noqa: ARG002 - it refers to no other component
         """Write, read and delete a probe object, so that Ready means usable.
 
         The operator lends no identity of its own to whoever names a bucket. Without an access key, all that it can

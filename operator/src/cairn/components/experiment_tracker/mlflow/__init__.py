@@ -1,1 +1,1 @@
-"""The experiment tracker `mlflow`: an MLflow tracking server that exists."""
+"""The experiment tracker `mlflow`: an MLflow server that exists, or one that Cairn installs."""

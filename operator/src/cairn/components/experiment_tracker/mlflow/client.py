@@ -15,6 +15,7 @@ from cairn.clients.mlflow import (
     RefusedError,
 )
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
+from cairn.components.experiment_tracker.mlflow.registry_client import MLflowRegistryClient
 from cairn.components.records import (
     Dataset,
     FoundRecord,
@@ -41,6 +42,11 @@ class MLflowClient(TrackerClient):
         self._server = MLflow(access)
         self._uri = access.uri
         self._logs_in = logs_in
+
+    @property
+    def registry(self) -> MLflowRegistryClient:
+        """The way into its model registry."""
+        return MLflowRegistryClient(self._server, self._explained)
 
     async def experiment(self, name: str) -> str:
         """Return the ID of an experiment, which is created if it is not there."""

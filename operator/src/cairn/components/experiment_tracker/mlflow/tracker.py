@@ -73,7 +73,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         """Whether the server's volume outlives this component."""
         return self.config.server is None or self.config.server.deletion_policy == "Retain"
 
-    async def check(self, kubernetes: Kubernetes) -> Verdict:
+    async def check(self, kubernetes: Kubernetes, surroundings: Surroundings) -> Verdict:  # noqa: ARG002 - it refers to no other component
         """Ask the server for its version, and for something that it must ask its database for.
 
         One that Cairn has installed must keep an artifact, too.

@@ -1,0 +1,55 @@
+"""What the operator keeps in the model registry of an MLflow server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from cairn.clients.mlflow import MLflow
+from cairn.clients.mlflow_registry import MLflowModels
+from cairn.components.records import ModelVersion, RegistryClient
+
+DIGEST_TAG = "cairn.artifact.digest"
+
+Explained = Callable[[], AbstractAsyncContextManager[None]]
+"""Raises what goes wrong as TrackerError."""
+
+
+class MLflowRegistryClient(RegistryClient):
+    """Versions of models in one MLflow server."""
+
+    def __init__(self, server: MLflow, explained: Explained) -> None:
+        self._models = MLflowModels(server)
+        self._explained = explained
+
+    async def register(self, version: ModelVersion) -> str:
+        """Create the version, unless one has the same source and digest; return its number."""
+        async with self._explained():
+            await self._models.need_model(version.model)
+            for found in await self._models.versions_of(version.model, version.uri):
+                if {"key": DIGEST_TAG, "value": version.digest} in found.get("tags", []):
+                    return str(found["version"])
+            return await self._models.create_version(
+                version.model,
+                version.uri,
+                run=version.record_id,
+                description=version.description,
+                tags={**version.tags, DIGEST_TAG: version.digest},
+            )
+
+    async def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Have a version bear an alias, and no other one."""
+        async with self._explained():
+            await self._models.set_alias(model, alias, version)
+
+    async def drop_alias(self, model: str, alias: str, version: str) -> None:
+        """Have a version not bear an alias; another version that does keeps it."""
+        async with self._explained():
+            if await self._models.version_with(model, alias) == version:
+                await self._models.delete_alias(model, alias)
+
+    async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        async with self._explained():
+            for key, value in tags.items():
+                await self._models.set_tag(model, version, key, value)

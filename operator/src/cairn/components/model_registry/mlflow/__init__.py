@@ -1,0 +1,1 @@
+"""The model registry of an MLflow server."""

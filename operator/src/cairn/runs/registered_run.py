@@ -1,0 +1,191 @@
+"""Has the models of one run registered, beside its reconciles, as late and as often as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from cairn.api.registration import PENDING_ALIAS, RegistrationState, RegistrationStatus
+from cairn.api.time import timestamp
+from cairn.clients.clock import Clock
+from cairn.components.errors import ComponentError
+from cairn.components.records import ModelVersion, TrackerError
+from cairn.runs.cel import Answer, Question
+from cairn.runs.registration import AWAITING_APPROVAL, LONGEST_MESSAGE, OVER, Decision, Place, Wanted, approval_ends
+from cairn.runs.tracker_gate import TrackerGate
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 10.0
+"""After something that may pass: a bucket that does not answer."""
+UNFORESEEN = ComponentError(
+    "RegistrationFailed", "Cairn fails in a way that it does not foresee; its log says how. Report it."
+)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a registration needs besides the registry."""
+
+    gate: TrackerGate
+    evaluate: Callable[[Question], Awaitable[Answer]]
+    record_of: Callable[[str, int], Awaitable[str | None]]
+    """The tracker's ID of an attempt's record; None where there is none."""
+    is_kept: Callable[[str], Awaitable[bool]]
+    """Whether an artifact is there, by its URI."""
+
+
+class RegisteredRun:
+    """The registrations of one run; `told` is called when there is something else to tell of them."""
+
+    def __init__(
+        self, tags: Mapping[str, str], known: Mapping[Place, RegistrationStatus], clock: Clock, told: Callable[[], None]
+    ) -> None:
+        """Make it with what is known; versions have these tags."""
+        self._tags = tags
+        self.states = dict(known)
+        self._clock = clock
+        self._told = told
+        self._wanted: dict[Place, Wanted] = {}
+        self._questions: Mapping[Place, Question] = {}
+        self._decision: Decision | None = None
+        self._means: Means | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._problem: ComponentError | None = None
+
+    @property
+    def problem(self) -> ComponentError | None:
+        """What keeps models from being registered now, where people are to be told."""
+        gate = self._means.gate.problem if self._means is not None else None
+        return gate or self._problem
+
+    def want(
+        self,
+        wanted: Mapping[Place, Wanted],
+        questions: Mapping[Place, Question],
+        decision: Decision | None,
+        means: Means | None,
+    ) -> None:
+        """Have artifacts registered; without means, later."""
+        self._wanted |= wanted
+        self._questions, self._decision, self._means = questions, decision, means or self._means
+        for place, one in wanted.items():
+            pending = RegistrationStatus(
+                step=one.step, artifact=one.artifact.name, model=one.register.name, state="Pending"
+            )
+            self.states.setdefault(place, pending)
+        if self._task is None and means is not None and any(map(self._is_due, self._wanted)):
+            self._task = asyncio.create_task(self._work())
+
+    def seconds_until_due(self) -> float | None:
+        """Return when the first approval is waited for no longer; None where none is."""
+        ends = [approval_ends(self.states[place], one.register) for place, one in self._wanted.items()]
+        return min((self._clock.seconds_until(end) for end in ends if end is not None), default=None)
+
+    def stop(self) -> None:
+        """Stop what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _is_due(self, place: Place) -> bool:
+        state = self.states[place]
+        if state.state == "Pending":
+            return True
+        end = approval_ends(state, self._wanted[place].register)
+        return end is not None and (self._decision is not None or self._clock.now() >= end)
+
+    async def _work(self) -> None:
+        try:
+            while due := [place for place in self._wanted if self._is_due(place)]:
+                if not await self._try(due):
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            self._task = None
+        self._told()
+
+    async def _try(self, places: list[Place]) -> bool:
+        """Do what is due; return whether nothing kept it from being done."""
+        before = self._problem
+        self._problem = None
+        for place in places:
+            try:
+                self.states[place] = await self._next(place)
+            except TrackerError as error:
+                self.states[place] = self._in_state(place, "Failed", message=error.message)
+            except ComponentError as error:
+                self._problem = error
+            except Exception:
+                logger.exception("The registration of %s.%s failed", *place)
+                self._problem = UNFORESEEN
+        if self._problem is not None and before is None:
+            self._told()
+        return self._problem is None
+
+    async def _next(self, place: Place) -> RegistrationStatus:
+        """Return what a registration is next, once it is that in the registry; raises ComponentError."""
+        if self.states[place].state == "Pending":
+            return await self._register(place)
+        return await self._decide(place)
+
+    async def _register(self, place: Place) -> RegistrationStatus:
+        one, means = self._wanted[place], self._need_means()
+        question = self._questions.get(place)
+        if question is not None:
+            answer = await means.evaluate(question)
+            if answer.problem is not None:
+                return self._in_state(place, "Failed", message=f"when cannot be evaluated: {answer.problem}")
+            if not answer.holds:
+                return self._in_state(place, "NotRegistered", message=f"when is false: {question.expression}")
+        if not await means.is_kept(one.artifact.uri):
+            return self._in_state(place, "Failed", message=f"There is nothing at {one.artifact.uri} any more.")
+        record = await means.record_of(one.step, one.attempt)
+        register = one.register
+        tags = {
+            **self._tags,
+            "cairn.step": one.step,
+            "cairn.artifact": one.artifact.name,
+            **{tag.name: tag.value for tag in register.tags or ()},
+        }
+        version = ModelVersion(register.name, one.artifact.uri, one.artifact.digest, record, register.description, tags)
+        number = await means.gate.ask(lambda client: client.registry.register(version))
+        needs_approval = register.approval == "Required"
+        alias = PENDING_ALIAS if needs_approval else register.alias
+        if alias is not None:
+            await means.gate.ask(lambda client: client.registry.set_alias(register.name, alias, number))
+        state: RegistrationState = AWAITING_APPROVAL if needs_approval else "Registered"
+        since = timestamp(self._clock.now()) if needs_approval else None
+        return self._in_state(place, state, version=number, alias=register.alias, since=since)
+
+    async def _decide(self, place: Place) -> RegistrationStatus:
+        """Give a version its alias, or leave it without one."""
+        known, means, decision = self.states[place], self._need_means(), self._decision
+        model, version, alias = known.model, known.version or "", known.alias or ""
+        now = timestamp(self._clock.now())
+        if decision is None:
+            tags, state, message = {"cairn.approval": "TimedOut", "cairn.approval.time": now}, "ApprovalTimedOut", None
+        else:
+            kind, who = decision.kind, decision.who
+            tags = {"cairn.approval": kind, "cairn.approval.by": who, "cairn.approval.time": now}
+            state, message = ("Registered" if kind == "Approved" else "ApprovalRefused"), f"{kind} by {who}."
+        await means.gate.ask(lambda client: client.registry.tag_version(model, version, tags))
+        if state == "Registered":
+            await means.gate.ask(lambda client: client.registry.set_alias(model, alias, version))
+        await means.gate.ask(lambda client: client.registry.drop_alias(model, PENDING_ALIAS, version))
+        return known.model_copy(update={"state": state, "message": message or "Nobody has approved it in time."})
+
+    def _in_state(self, place: Place, state: RegistrationState, **fields: str | None) -> RegistrationStatus:
+        message = fields.pop("message", None)
+        told = message[:LONGEST_MESSAGE] if message is not None else None
+        return self.states[place].model_copy(update={"state": state, "message": told, **fields})
+
+    def _need_means(self) -> Means:
+        if self._means is None:
+            raise LookupError("nothing is known of the registry yet")
+        return self._means
+
+
+def all_over(states: Mapping[Place, RegistrationStatus]) -> bool:
+    """Return whether nothing changes any more."""
+    return all(state.state in OVER for state in states.values())

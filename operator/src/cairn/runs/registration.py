@@ -1,0 +1,158 @@
+"""What is to be registered of a run, and what its status says of that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from cairn.api.base import JsonObject
+from cairn.api.conditions import ConditionStatus, set_condition
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import ArtifactStatus, PipelineRunStatus
+from cairn.api.registration import (
+    APPROVE_ANNOTATION,
+    REFUSE_ANNOTATION,
+    Register,
+    RegistrationState,
+    RegistrationStatus,
+)
+from cairn.api.time import parse
+from cairn.components.errors import ComponentError
+from cairn.runs.graph import outputs_of
+from cairn.runs.instances import RunSteps
+from cairn.runs.states import SUCCEEDED
+
+REGISTERED_CONDITION = "Registered"
+REGISTERING = "Registering"
+AWAITING_APPROVAL = "AwaitingApproval"
+OVER: frozenset[RegistrationState] = frozenset(
+    {"Registered", "NotRegistered", "ApprovalRefused", "ApprovalTimedOut", "Failed"}
+)
+"""What a registration does not change from."""
+LONGEST_MESSAGE = 512
+LONGEST_NAME = 128
+"""Characters of the name of who decides that are kept."""
+
+Place = tuple[str, str]
+"""A step and one of its artifacts."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An artifact that is there and to be registered."""
+
+    step: str
+    attempt: int
+    artifact: ArtifactStatus
+    register: Register
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody has decided about the models of a run that wait for approval."""
+
+    kind: Literal["Approved", "Refused"]
+    who: str
+
+
+def registers(spec: PipelineRunSpec) -> bool:
+    """Return whether a run declares something to register."""
+    return any(output.register_ is not None for step in spec.all_steps for output in outputs_of(step))
+
+
+def wanted_of(steps: RunSteps, status: PipelineRunStatus) -> Mapping[Place, Wanted]:
+    """Return what is to be registered of the steps that have succeeded by now."""
+    found: dict[Place, Wanted] = {}
+    for state in status.steps:
+        step = steps.by_name.get(state.name)
+        if step is None or state.state not in SUCCEEDED:
+            continue
+        artifacts = {artifact.name: artifact for artifact in state.artifacts or ()}
+        for output in outputs_of(step):
+            if output.register_ is not None and output.name in artifacts:
+                place = step.name, output.name
+                found[place] = Wanted(step.name, state.attempts, artifacts[output.name], output.register_)
+    return found
+
+
+def decision_of(body: JsonObject) -> Decision | None:
+    """Return what the annotations of a run say; a refusal counts more."""
+    annotations = body["metadata"].get("annotations") or {}
+    for kind, name in (("Refused", REFUSE_ANNOTATION), ("Approved", APPROVE_ANNOTATION)):
+        if annotations.get(name):
+            return Decision("Refused" if kind == "Refused" else "Approved", str(annotations[name])[:LONGEST_NAME])
+    return None
+
+
+def approval_ends(registration: RegistrationStatus, register: Register) -> datetime | None:
+    """Return until when approval is waited for; None where it is not."""
+    if registration.state != AWAITING_APPROVAL or registration.since is None:
+        return None
+    return parse(registration.since) + timedelta(seconds=register.approval_timeout_seconds)
+
+
+def with_registrations(
+    status: PipelineRunStatus,
+    registrations: Mapping[Place, RegistrationStatus],
+    problem: ComponentError | None,
+    generation: int,
+    now: str,
+) -> PipelineRunStatus:
+    """Return a run's status with what became of its models; `problem` is what keeps them from being registered now."""
+    told = tuple(registrations[place] for place in sorted(registrations))
+    condition, reason, message = _condition(told, problem, has_ended=status.completion_time is not None)
+    conditions = set_condition(
+        status.conditions,
+        REGISTERED_CONDITION,
+        status=condition,
+        reason=reason,
+        message=message,
+        generation=generation,
+        now=now,
+    )
+    return status.model_copy(update={"conditions": tuple(conditions), "registrations": told or None})
+
+
+def _condition(
+    told: Sequence[RegistrationStatus], problem: ComponentError | None, *, has_ended: bool
+) -> tuple[ConditionStatus, str, str]:
+    by_state = {state: [one for one in told if one.state == state] for state in ("Pending", *OVER, AWAITING_APPROVAL)}
+    if by_state["Failed"]:
+        return "False", "RegistrationFailed", _sentences(by_state["Failed"])
+    if by_state["Pending"] and problem is not None:
+        return "False", problem.reason, f"{problem.message} Models are registered as soon as it can be."
+    if by_state[AWAITING_APPROVAL]:
+        models = ", ".join(f"{one.model} version {one.version}" for one in by_state[AWAITING_APPROVAL])
+        how = f"kubectl annotate pipelinerun … {APPROVE_ANNOTATION}=YOUR-NAME, or {REFUSE_ANNOTATION}=YOUR-NAME"
+        return "Unknown", AWAITING_APPROVAL, f"{models}: {how}"
+    if by_state["Pending"] or not has_ended:
+        return "Unknown", REGISTERING, "Models are registered when their steps have succeeded."
+    for state in ("ApprovalRefused", "ApprovalTimedOut"):
+        if by_state[state]:
+            return "False", state, _sentences(by_state[state])
+    if by_state["Registered"]:
+        return "True", "Registered", _sentences(by_state["Registered"])
+    return "False", "NotRegistered", _sentences(told) or "None of the steps that write models has succeeded."
+
+
+def _sentences(registrations: Iterable[RegistrationStatus]) -> str:
+    return " ".join(_sentence(one) for one in registrations)[:4096]
+
+
+def _sentence(one: RegistrationStatus) -> str:
+    what = f"{one.step}.{one.artifact}"
+    if one.state == "Registered":
+        alias = f", {one.alias}" if one.alias is not None else ""
+        return f"{what} is version {one.version} of {one.model}{alias}."
+    return f"{what}: {one.message or one.state}"
+
+
+def is_to_be_registered(run: JsonObject) -> bool:
+    """Return whether not all has become of a run's models that is to."""
+    found: Iterator[JsonObject] = iter((run.get("status") or {}).get("registrations") or ())
+    return any(item["state"] not in OVER for item in found) or any(
+        item["type"] == REGISTERED_CONDITION and item["reason"] == REGISTERING
+        for item in (run.get("status") or {}).get("conditions", ())
+    )

@@ -1,0 +1,79 @@
+"""Checks of what a run is to register, done before anything starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.registration import MOST_REGISTRATIONS, PENDING_ALIAS
+from cairn.api.step import OutputArtifact, Step
+from cairn.runs.cel import CelError
+from cairn.runs.flow_validation import place_of
+from cairn.runs.graph import StepGraph, outputs_of
+from cairn.runs.problem import Problem
+from cairn.runs.registration import registers
+from cairn.runs.when import check_register, declared_for_register
+from cairn.stacks.resolution import UsableStack
+
+RESERVED_ALIAS = re.compile(rf"v[0-9]+|latest|{PENDING_ALIAS}", re.IGNORECASE)
+"""What MLflow takes for something else than an alias (mlflow/utils/validation.py), and Cairn's own."""
+
+
+def registered_models(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
+    """Yield what keeps artifacts of a run from being registered on a stack."""
+    if not registers(spec):
+        return
+    declared = [item for step in spec.all_steps for item in _declared(spec, step)]
+    if len(declared) > MOST_REGISTRATIONS:
+        message = (
+            f"{len(declared)} artifacts are to be registered; a run may register {MOST_REGISTRATIONS}: register them in "
+            "another run"
+        )
+        yield Problem("spec.steps", message)
+    for step, output, at in declared:
+        yield from _words(output, at)
+        if step.for_each is not None:
+            message = (
+                "a step with forEach registers nothing; choose among its models in a step after it, and register there"
+            )
+            yield Problem(at, message)
+        if stack.model_registry is None:
+            message = f"stack {stack.name} has no model registry; name one in its modelRegistryRef, or remove this"
+            yield Problem(at, message)
+        elif not stack.artifact_store.serves_uris:
+            message = f"nobody can fetch {output.name} from artifact store {stack.artifact_store.name} by its URI; use a bucket"
+            yield Problem(at, message)
+
+
+def _words(output: OutputArtifact, at: str) -> Iterator[Problem]:
+    """Yield the words that have a meaning of their own in a registry."""
+    register = output.register_
+    alias = register.alias if register is not None else None
+    if alias is not None and RESERVED_ALIAS.fullmatch(alias):
+        yield Problem(f"{at}.alias", f"{alias} has a meaning of its own; choose another, such as champion")
+    for tag in (register.tags if register is not None else None) or ():
+        if tag.name.startswith(("mlflow.", "cairn.")):
+            yield Problem(
+                f"{at}.tags[{tag.name}]", "begins with mlflow. or cairn., which are theirs; choose another name"
+            )
+
+
+def expressions_of_registrations(graph: StepGraph) -> Iterator[Problem]:
+    """Yield what is wrong with the expressions that say whether something is registered."""
+    for name, step in graph.steps.items():
+        for _, output, at in _declared(graph.spec, step):
+            if output.register_ is None or output.register_.when is None:
+                continue
+            try:
+                check_register(graph, name, output.register_.when)
+            except CelError as error:
+                seen = ", ".join(sorted(variable for variable, _ in declared_for_register(graph, name))[:20])
+                hint = f"it sees {seen}; all are strings: write double(…) for a number" if seen else "it sees nothing"
+                yield Problem(f"{at}.when", f"{error}; {hint}")
+
+
+def _declared(spec: PipelineRunSpec, step: Step) -> Iterator[tuple[Step, OutputArtifact, str]]:
+    for output in outputs_of(step):
+        if output.register_ is not None:
+            yield step, output, f"{place_of(spec, step)}.outputs.artifacts[{output.name}].register"
