@@ -13,9 +13,10 @@ from tests.bench.cluster import CHECKOUT, cluster
 from tests.bench.machine import describe
 from tests.bench.measure import Bench, tell
 from tests.bench.names import DEFAULTS, RAISED, REAL
-from tests.bench.parts import PARTS, RESTART
+from tests.bench.parts import PARTS, RESTART, TRACKED_RUNS, TRACKING_FAULTS
 from tests.bench.restart import measure_restart
 from tests.bench.results import Measurement, Part, Results
+from tests.bench.tracking import measure_tracking
 
 RESULTS = CHECKOUT / "docs/benchmarks/results.json"
 
@@ -54,6 +55,10 @@ async def _measure(arguments: argparse.Namespace) -> None:
 async def _of(bench: Bench, name: str, arguments: argparse.Namespace) -> AsyncIterator[Measurement]:
     if name == RESTART:
         yield await measure_restart(bench, arguments.size)
+        return
+    if name in {TRACKED_RUNS, TRACKING_FAULTS}:
+        async for one in measure_tracking(bench, name, arguments.size, arguments.repetitions):
+            yield one
         return
     async for one in bench.measure(name, PARTS[name], arguments.size, arguments.repetitions):
         yield one

@@ -40,6 +40,8 @@ class Done:
     gaps: list[float] = field(default_factory=list[float])
     largest_status: int | None = None
     """Bytes of the largest status of a run that was seen."""
+    tracker_requests: dict[str, int] = field(default_factory=dict[str, int])
+    """What the experiment tracker was asked for."""
 
 
 class Arm(Protocol):

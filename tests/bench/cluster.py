@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,9 +54,19 @@ class BenchCluster:
         """What the operator asked of the API server."""
         return _state(self.variant) / "audit/audit.log"
 
-    async def kubectl(self, *arguments: str) -> str:
+    @property
+    def images(self) -> Mapping[str, str]:
+        """The references of the images that its nodes have, by the variables of images.sh."""
+        lines = (_state(self.variant) / "images.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    async def kubectl(self, *arguments: str, feed: str | None = None) -> str:
         """Run kubectl and return what it prints."""
-        return await _output(self.variant, "kubectl", *arguments)
+        return await _output(self.variant, "kubectl", *arguments, feed=feed)
+
+    async def apply(self, namespace: str, manifests: str) -> None:
+        """Apply manifests in a namespace."""
+        await self.kubectl("apply", "--namespace", namespace, "--filename=-", feed=manifests)
 
     async def restart_operator(self) -> None:
         """Start the operator anew, so that its memory is that of what follows."""
@@ -150,15 +160,16 @@ def _is_ready(stack: JsonObject) -> bool:
 
 async def _apply(variant: str, items: Sequence[JsonObject]) -> None:
     """Create what has no namespace, unless it is there."""
-    await _output(variant, "kubectl", "apply", "-f", "-", feed={"apiVersion": "v1", "kind": "List", "items": items})
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    await _output(variant, "kubectl", "apply", "-f", "-", feed=listed)
 
 
-async def _output(variant: str, *command: str, feed: JsonObject | None = None) -> str:
+async def _output(variant: str, *command: str, feed: str | None = None) -> str:
     """Run a command in a cluster's environment and return what it prints."""
     process = await asyncio.create_subprocess_exec(
         WITH, *command, env=_environment(variant), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
-    printed, complaint = await process.communicate(json.dumps(feed).encode() if feed else None)
+    printed, complaint = await process.communicate(feed.encode() if feed else None)
     if process.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {complaint.decode()}")
     return printed.decode()

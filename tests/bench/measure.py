@@ -71,6 +71,7 @@ class Bench:
             operator=cost.operator if is_cairn else None,
             status_bytes=done.largest_status,
             updates=cost.updates if is_cairn and done.largest_status else [],
+            tracker_requests=done.tracker_requests,
         )
 
     def cairn(self, stack: str, *, timelines: bool = True) -> CairnArm:

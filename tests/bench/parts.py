@@ -11,6 +11,7 @@ from tests.bench.work import Work, chain, fan_out, for_each, layers, one_step
 
 RESTART = "restart"
 FINISHED_RUNS, ACTIVE_RUNS = 5000, 200
+TRACKED_RUNS, TRACKING_FAULTS = "tracked-500", "tracking-faults"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,21 @@ PARTS: Mapping[str, Part] = {
     "status-5": _status(1),
     "status-50": _status(10),
     "status-500": _status(100),
+    TRACKED_RUNS: Part(
+        "500 runs of 3 steps",
+        lambda size: chain(3, _some(500, size)),
+        (RAISED,),
+        repetitions=1,
+        timelines=False,
+        floor=False,
+    ),
+    TRACKING_FAULTS: Part(
+        "20 runs of 3 steps of 10 s",
+        lambda size: chain(3, _some(20, size), seconds=10),
+        (REAL,),
+        timelines=False,
+        floor=False,
+    ),
     RESTART: Part(
         f"restart with {FINISHED_RUNS:,} finished and {ACTIVE_RUNS} active runs",
         lambda size: one_step(_some(FINISHED_RUNS, size), prefix="finished"),

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 from tests.bench import plots, tables
-from tests.bench.names import CAIRN_JOBS, CAIRN_PODS
+from tests.bench.names import CAIRN_JOBS, CAIRN_PODS, TRACKED
 from tests.bench.parts import PARTS
 from tests.bench.results import Part, Results
 
 PLOT = re.compile(r"!\[[^]]*\]\(([^)]*)\)\n\n?")
 """On a page; the group is its file."""
-CAIRN = frozenset({CAIRN_JOBS, CAIRN_PODS})
+CAIRN = frozenset({CAIRN_JOBS, CAIRN_PODS, TRACKED})
 TEMPLATE = Path(__file__).with_name("template.md")
 
 
@@ -27,6 +27,7 @@ def write(results: Results, directory: Path) -> None:
         tables.floods,
         tables.large,
         tables.restart,
+        tables.tracking,
         tables.requests,
     )
     for section in sections:

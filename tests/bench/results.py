@@ -53,6 +53,8 @@ class Measurement(BaseModel):
     status_bytes: int | None = None
     updates: list[tuple[int, int]] = []
     """Of each of the operator's status updates, its bytes, and of how many steps it tells."""
+    tracker_requests: dict[str, int] = {}
+    """What the experiment tracker was asked for, by method and path."""
     moments: dict[str, float] = {}
     """Seconds until something happened, where a part asks for more."""
 

@@ -46,6 +46,11 @@ def cpu_seconds(measurements: Sequence[Measurement]) -> float:
     return statistics.median([one.operator.cpu_seconds for one in measurements if one.operator] or [0])
 
 
+def tracker_requests(measurements: Sequence[Measurement]) -> float:
+    """Return the median of what the experiment tracker was asked for each run."""
+    return statistics.median([sum(one.tracker_requests.values()) / one.runs for one in measurements] or [0])
+
+
 def writes(measurements: Sequence[Measurement]) -> float:
     """Return the median of everybody's writes for each run."""
     return statistics.median([one.writes for one in measurements] or [0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS, REAL
-from tests.bench.parts import PARTS, RESTART
+from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS, REAL, UNTRACKED
+from tests.bench.parts import PARTS, RESTART, TRACKED_RUNS, TRACKING_FAULTS
 from tests.bench.results import DRY_RUN, Measurement, Results
 from tests.bench.statistics import (
     bytes_of_a_step,
@@ -17,6 +17,7 @@ from tests.bench.statistics import (
     operator_writes,
     peak_mib,
     quantile,
+    tracker_requests,
     writes,
 )
 from tests.bench.targets import CLUSTERS, FLOORS, verdicts
@@ -139,6 +140,29 @@ def restart(results: Results) -> str:
         said += f" and {reads} reads and dry runs and {used.writes} writes."
     rows = ([what, f"{seconds:.1f}"] for what, seconds in one.moments.items())
     return f"{one.runs:,} runs: {said}\n\n{table(('seconds after that', ''), rows)}"
+
+
+def tracking(results: Results) -> str:
+    """Return what runs take that are recorded, and what the tracker was asked for."""
+    rows: list[list[str]] = []
+    for name in _measured(results, (TRACKED_RUNS, TRACKING_FAULTS)):
+        part = results.parts[name]
+        floor = median_seconds(part.of(UNTRACKED))
+        for arm in dict.fromkeys(one.arm for one in part.measurements):
+            found = part.of(arm)
+            asked = f"{tracker_requests(found):.1f}" if found[0].tracker_requests else ""
+            seconds = median_seconds(found)
+            rows.append(
+                [
+                    PARTS[name].title,
+                    arm,
+                    f"{seconds:.1f}",
+                    f"{seconds / floor:.2f}" if floor else "",
+                    asked,
+                    str(len(found)),
+                ]
+            )
+    return table(("", "", "s", "÷ no tracker", "requests to MLflow per run", "n"), rows)
 
 
 def requests(results: Results) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, DEFAULTS, PLAIN_JOBS, RAISED
+from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, DEFAULTS, PLAIN_JOBS, RAISED, TRACKED, UNTRACKED
+from tests.bench.parts import TRACKED_RUNS, TRACKING_FAULTS
 from tests.bench.results import Measurement, Results
 from tests.bench.statistics import (
     bytes_of_a_step,
@@ -15,6 +16,7 @@ from tests.bench.statistics import (
     operator_writes,
     peak_mib,
     quantile,
+    tracker_requests,
 )
 
 CLUSTERS = {DEFAULTS: "default rates", RAISED: "raised rates"}
@@ -53,6 +55,7 @@ def verdicts(results: Results) -> Iterator[Verdict]:
         if measured.has(name):
             yield from _flood(measured, name, limit)
     yield from _sizes(measured)
+    yield from _tracking(measured)
 
 
 class _Measured:
@@ -61,6 +64,10 @@ class _Measured:
 
     def has(self, *names: str) -> bool:
         return all(name in self._parts for name in names)
+
+    def arms(self, part: str) -> dict[str, None]:
+        """Return the arms of a part, in their order."""
+        return dict.fromkeys(one.arm for one in self._parts[part].measurements)
 
     def __call__(self, part: str, arm: str, cluster: str = "") -> list[Measurement]:
         return self._parts[part].of(arm, cluster)
@@ -102,6 +109,20 @@ def _sizes(measured: _Measured) -> Iterator[Verdict]:
         if measured.has(name):
             size = max(one.status_bytes or 0 for one in measured(name, CAIRN_JOBS)) / 1024
             yield Verdict(f"{title}: it finishes, status under 512 KiB", f"{size:.0f} KiB", size < 512)
+
+
+def _tracking(measured: _Measured) -> Iterator[Verdict]:
+    if measured.has(TRACKED_RUNS):
+        runs = measured(TRACKED_RUNS, TRACKED)
+        asked, most = tracker_requests(runs), 5 + 4 * runs[0].steps
+        what = f"{runs[0].runs} runs of {runs[0].steps} steps: at most 5 requests to MLflow per run and 4 per step"
+        yield Verdict(what, f"{asked:.1f}, where {most} may be", asked <= most)
+    if measured.has(TRACKING_FAULTS):
+        floor = median_seconds(measured(TRACKING_FAULTS, UNTRACKED))
+        for arm in [arm for arm in measured.arms(TRACKING_FAULTS) if arm != UNTRACKED]:
+            ratio = median_seconds(measured(TRACKING_FAULTS, arm)) / floor
+            what = f"20 runs while {arm}: within 5 % of the time without a tracker"
+            yield Verdict(what, f"{ratio:.2f} ×", ratio <= 1.05)
 
 
 def _median_update(measured: _Measured, name: str) -> float:

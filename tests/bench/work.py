@@ -26,6 +26,8 @@ class Work:
     """Whether the pods, on fake nodes, run until they are released."""
     for_each: bool = field(default=False, kw_only=True)
     """Whether the steps are instances of a single one."""
+    seconds: int = field(default=0, kw_only=True)
+    """What each step does: nothing for so long."""
 
     @property
     def names(self) -> list[str]:
@@ -53,7 +55,8 @@ class Work:
             }
 
     def _steps(self) -> Iterator[JsonObject]:
-        program: JsonObject = {"image": STEP_IMAGE, "command": ["python3", "-c", "pass"]}
+        code = f"import time; time.sleep({self.seconds})" if self.seconds else "pass"
+        program: JsonObject = {"image": STEP_IMAGE, "command": ["python3", "-c", code]}
         if self.for_each:
             items = [str(index) for index in range(len(self.steps))]
             yield {"name": EACH, **program, "forEach": {"items": items}}
@@ -67,9 +70,10 @@ def one_step(runs: int = 1, *, prefix: str = "run", held: bool = False) -> Work:
     return Work({"s": ()}, runs, prefix, held)
 
 
-def chain(length: int) -> Work:
-    """Return a run whose steps follow one another."""
-    return Work({f"s{index}": (f"s{index - 1}",) if index else () for index in range(length)})
+def chain(length: int, runs: int = 1, *, seconds: int = 0) -> Work:
+    """Return runs whose steps follow one another."""
+    steps = {f"s{index}": (f"s{index - 1}",) if index else () for index in range(length)}
+    return Work(steps, runs, seconds=seconds)
 
 
 def fan_out(width: int) -> Work:
