@@ -32,6 +32,9 @@ def finished(namespace: Cluster) -> Body:
     assert shown.returncode == 0, f"{shown.stdout}\n{shown.stderr}"
     ended = re.search(r"^(breast-cancer-\d+) succeeded after .+\.$", shown.stdout, re.MULTILINE)
     assert ended is not None, shown.stdout
+    assert re.search(r"^Model breast-cancer, version \d+, alias champion: s3://", shown.stdout, re.MULTILINE), (
+        shown.stdout
+    )
     return namespace.finished(ended[1])
 
 
@@ -42,7 +45,8 @@ def test_every_step_succeeds_and_tells_its_results(finished: Body) -> None:
 
 
 @pytest.mark.parametrize(
-    ("artifact", "begins"), [("report.page", b"<!doctype html>"), ("report.plot", b"\x89PNG"), ("compare.model", b"")]
+    ("artifact", "begins"),
+    [("report.page", b"<!doctype html>"), ("report.plot", b"\x89PNG"), ("compare.metrics", b"{")],
 )
 def test_what_is_downloaded_has_the_digest_of_the_status(
     finished: Body, artifact: str, begins: bytes, tmp_path: Path

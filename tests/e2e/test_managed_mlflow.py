@@ -145,6 +145,24 @@ def test_an_install_that_fails_says_why_and_goes_on_when_it_is_mended(namespace:
     ready(namespace, "tracking")
 
 
+def test_what_leads_to_a_server_and_cleans_up_behind_it_comes_and_goes_with_it(namespace: Cluster) -> None:
+    values: Body = {
+        "ingress": {"enabled": True, "hosts": ["mlflow.example.com"]},
+        "networkPolicy": {"enabled": True},
+        "garbageCollection": {"enabled": True},
+    }
+    kinds = ("ingress", "networkpolicy", "cronjob")
+    namespace.apply(server("tracking", values=values))
+    ready(namespace, "tracking")
+    for kind in kinds:
+        assert "tracking-server" in namespace.kubectl("get", kind, "--output=name")
+
+    namespace.delete("StackComponent", "tracking")
+    namespace.wait_gone("StackComponent", "tracking", 120)
+
+    assert [namespace.kubectl("get", kind, "--output=name", "--ignore-not-found") for kind in kinds] == ["", "", ""]
+
+
 def test_servers_of_one_namespace_do_not_meet(namespace: Cluster) -> None:
     namespace.apply(server("a"))
     namespace.apply(server("a-server"))
@@ -158,7 +176,6 @@ def test_servers_of_one_namespace_do_not_meet(namespace: Cluster) -> None:
 
 
 def test_a_release_of_somebody_else_is_left_alone(namespace: Cluster) -> None:
-    namespace.apply(secret("tracking-server", mine="yes"))
     chart = "charts/mlflow"
     helm(namespace, "install", "tracking-server", chart, "--set=fullnameOverride=mine", "--set=image.tag=none")
 

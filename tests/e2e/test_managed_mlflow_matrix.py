@@ -50,7 +50,7 @@ def test_a_run_is_recorded_and_its_artifacts_are_kept_in_the_bucket(
     fields: dict[str, Any] = {"artifactStoreRef": {"name": "bucket"}, "artifactAccess": access}
     if store == "postgresql":
         uri = {"name": postgresql(stacks).secret, "key": "uri"}
-        fields["backendStore"] = {"postgresql": {"uriSecretRef": uri}}
+        fields |= {"backendStore": {"postgresql": {"uriSecretRef": uri}}, "replicas": 2}
     tracker = server("tracking", **fields)
     if login == "log-in":
         of_first = {"username": "cairn", "password": "a-password-of-some-length", "flask-secret-key": "any-text"}

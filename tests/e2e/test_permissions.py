@@ -34,6 +34,14 @@ NOT_SEEN_IN_EVERY_SESSION: Mapping[Permission, str] = {
         "patch",
     ): "only where a claim is to grow, which the demo's storage class does not allow",
     ("", "pods", "get"): "only where a pod without a Job is recorded and the watch has not told of it",
+    **{
+        (group, resource, verb): "only where the CRD is there, and the values of an MLflow server ask for one"
+        for group, resource in (
+            ("gateway.networking.k8s.io", "httproutes"),
+            ("monitoring.coreos.com", "servicemonitors"),
+        )
+        for verb in ("get", "create", "patch", "delete")
+    },
     ("", "serviceaccounts", "get"): "only where an s3 store names the ServiceAccount of a cloud identity",
 }
 

@@ -56,6 +56,7 @@ class FakeHelm(Helm):
             raise HelmError(self.fails["refuses"])
         statuses = self.statuses(namespace, name)
         number = len(statuses) + 1
+        labels = {**(self.own_labels(namespace, name, number - 1) if statuses else {}), **labels}
         self.write(namespace, name, number, "pending-upgrade" if statuses else "pending-install", labels)
         try:
             await self.released.wait()
@@ -71,7 +72,7 @@ class FakeHelm(Helm):
         self.asked.append(f"rollback to {revision}")
         if "rollback" in self.fails:
             raise HelmError(self.fails["rollback"])
-        labels = self.labels(namespace, name, revision)
+        labels = self.own_labels(namespace, name, revision)
         self.deploy(namespace, name, len(self.statuses(namespace, name)) + 1, labels)
 
     async def uninstall(self, namespace: str, name: str, *, seconds: int) -> None:
@@ -103,6 +104,11 @@ class FakeHelm(Helm):
     def labels(self, namespace: str, name: str, number: int) -> dict[str, str]:
         """Return the labels of a revision."""
         return self.kubernetes.one(SECRETS, _secret(name, number), namespace)["metadata"]["labels"]
+
+    def own_labels(self, namespace: str, name: str, number: int) -> dict[str, str]:
+        """Return the labels that a revision was given, which Helm hands on to the next one."""
+        labels = self.labels(namespace, name, number)
+        return {key: value for key, value in labels.items() if key not in {"owner", "name", "status", "version"}}
 
     def _is_kept(self, namespace: str, name: str, number: int) -> bool:
         try:

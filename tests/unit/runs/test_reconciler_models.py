@@ -13,9 +13,10 @@ from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
 from cairn.components.base import StoreUnavailableError
 from cairn.components.records import ModelVersion
 from cairn.runs import registered_run, tracking
-from tests.unit.builders import RUN, component_body, run_spec, stack_body, step
+from cairn.runs.reconciler import RETRY_FOLLOW_UP_SECONDS
+from tests.unit.builders import RUN, component_body, run_body, run_spec, stack_body, step
 from tests.unit.fake_tracker import AWAY, REFUSED
-from tests.unit.runs.run_world import RunWorld
+from tests.unit.runs.run_world import WRITE_STATUS, RunWorld
 
 DIGEST = f"sha256:{'1' * 64}"
 URI = "s3://ml-artifacts/ml/wine/wine-1/train/model"
@@ -126,8 +127,13 @@ async def test_a_run_that_registers_nothing_says_nothing_of_it(world: ModelWorld
 
 async def test_another_operator_registers_nothing_twice(world: ModelWorld):
     await world.train_ends(training(alias="champion"))
+    body = world.kubernetes.one(PIPELINE_RUNS, RUN.name)
+    del body["status"]["registrations"]  # the operator died before it wrote that
+    world.kubernetes.objects[PIPELINE_RUNS.plural, "ml", RUN.name] = body
     world.restart()
     await world.run_ends()
+
+    assert world.tracker.asked.count("register wine") == 2
 
     assert len(world.registry.versions) == 1
     assert world.registered() == ("True", "Registered")
@@ -214,6 +220,43 @@ class TestApproval:
         await world.reconcile()
 
         assert world.runs() == []
+
+
+async def test_a_run_whose_models_wait_is_written_once(world: ModelWorld):
+    await world.train_ends(training(alias="champion", approval="Required"))
+    await world.run_ends()
+    before = world.kubernetes.requests[WRITE_STATUS]
+
+    for _ in range(3):
+        await world.reconcile()
+
+    assert world.kubernetes.requests[WRITE_STATUS] == before
+    condition = world.condition(PIPELINE_RUNS, RUN.name, "Tracked")
+    assert condition["reason"] == "Recorded"
+
+
+async def test_an_approval_whose_time_is_up_is_not_looked_at_all_the_time(world: ModelWorld):
+    await world.train_ends(training(alias="champion", approval="Required", approvalTimeoutSeconds=60))
+    await world.run_ends()
+    world.tracker.answers.clear()
+    world.clock.advance(61)
+
+    again = await world.reconcile()
+
+    assert again == RETRY_FOLLOW_UP_SECONDS
+    world.tracker.answers.set()
+
+
+async def test_a_step_that_a_rerun_takes_over_is_registered_too(world: ModelWorld):
+    await world.train_ends(training())
+    await world.run_ends()
+    fields = {**training(alias="champion").to_json(), "rerunOf": {"name": "wine-1", "from": "report"}}
+    key = world.apply(PIPELINE_RUNS, run_body(PipelineRunSpec.model_validate(fields), "wine-2", uid="uid-of-wine-2"))
+
+    await world.reconcile(key)
+
+    (one,) = world.kubernetes.one(PIPELINE_RUNS, "wine-2")["status"]["registrations"]
+    assert (one["state"], one["version"]) == ("Registered", "1")
 
 
 class TestTrouble:

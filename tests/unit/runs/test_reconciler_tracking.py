@@ -10,7 +10,7 @@ from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.time import parse
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, STACKS
 from cairn.runs import tracking
-from cairn.runs.reconciler import RETRY_TRACKING_SECONDS
+from cairn.runs.reconciler import RETRY_FOLLOW_UP_SECONDS
 from cairn.runs.tracking_status import is_to_be_recorded
 from tests.unit.builders import RUN, outputs, run_spec, stack_body, step
 from tests.unit.fake_tracker import AWAY, REFUSED
@@ -193,7 +193,7 @@ async def test_a_run_whose_stack_has_no_tracker_any_more_is_recorded_when_it_has
     await world.reconcile()
     await world.reconcile()
 
-    assert (seconds, without) == (RETRY_TRACKING_SECONDS, ("True", "Recording"))
+    assert (seconds, without) == (RETRY_FOLLOW_UP_SECONDS, ("True", "Recording"))
     assert tracked(world) == ("True", "Recorded")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ ReleaseStatus = Literal[
     "pending-rollback",
 ]
 """As in helm.sh/helm/v3, pkg/release/status.go."""
+
+
+_WARNING = re.compile(r"WARNING:|[WI][0-9]{4} ")
+"""How lines begin that Helm, and the Kubernetes client in it, write besides."""
 
 
 class HelmError(Exception):
@@ -114,9 +119,13 @@ class Helm:
 
     async def _run(self, *arguments: str, given: str | None = None) -> str:
         """Return what Helm prints; raises HelmError."""
-        process = await asyncio.create_subprocess_exec(
-            self._program, *arguments, stdin=PIPE if given is not None else DEVNULL, stdout=PIPE, stderr=PIPE
-        )
+        stdin = PIPE if given is not None else DEVNULL
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program, *arguments, stdin=stdin, stdout=PIPE, stderr=PIPE
+            )
+        except OSError as error:
+            raise HelmError(f"{self._program} cannot be started: {error}") from error
         self._running.add(process)
         try:
             output, errors = await process.communicate(given.encode() if given is not None else None)
@@ -151,5 +160,5 @@ def _in(namespace: str) -> tuple[str, ...]:
 
 def _in_short(errors: str) -> str:
     """Return Helm's error without warnings and its own prefix."""
-    lines = [line for line in errors.strip().splitlines() if line and not line.startswith(("WARNING:", "W", "I"))]
+    lines = [line for line in errors.strip().splitlines() if line and not _WARNING.match(line)]
     return "\n".join(lines).removeprefix("Error: ")[:LONGEST_ERROR] or "it says nothing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -31,14 +31,23 @@ IN_USE, USED = "InUse", "UsedByStacks"
 
 
 @dataclass(frozen=True)
-class Check:
-    """The last check of a component, and what it was made of."""
+class Basis:
+    """What a check is made of: nothing of it having changed, it need not be made again before its time."""
 
     generation: int
-    secrets: tuple[tuple[str, str], ...]
+    secrets: tuple[tuple[str, str], ...] = ()
     """Name and resource version of each Secret that the configuration names."""
-    release: str | None
-    """The state that Helm was to keep its release in."""
+    neighbours: tuple[str, ...] = ()
+    """How the components are that it refers to."""
+    release: str | None = None
+    """The state that Helm is to keep its release in."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The last check of a component."""
+
+    basis: Basis
     verdict: Verdict
     due: float
     """When the next one is due, on the monotonic clock."""
@@ -112,42 +121,44 @@ class ComponentReconciler:
         self._touched.add(key)
 
     async def _check(self, key: Key, body: JsonObject) -> Check:
-        generation = body["metadata"]["generation"]
+        basis = Basis(body["metadata"]["generation"])
         try:
             flavor = load(body)
         except UnknownFlavorError as error:
-            return self._keep(key, generation, (), Verdict.failed("UnknownFlavor", f"{error}; upgrade the operator."))
+            return self._keep(key, basis, Verdict.failed("UnknownFlavor", f"{error}; upgrade the operator."))
         except ValidationError as error:
-            return self._keep(key, generation, (), Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
-        secrets, neighbours = self._secrets(key, flavor), Neighbours(self._cluster, key[0])
+            return self._keep(key, basis, Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
+        neighbours = Neighbours(self._cluster, key[0])
+        basis = replace(basis, secrets=self._secrets(key, flavor), neighbours=self._versions(key, flavor))
         try:
             release = flavor.release(neighbours)
         except ComponentError as error:
-            return self._keep(key, generation, secrets, Verdict.failed(error.reason, error.message))
-        state = self._releases.state_of(key, release) if release is not None else None
-        last, known = self._checks.get(key), (generation, secrets, state)
-        anew = key in self._touched or self._releases.is_busy(key)
-        if last and (last.generation, last.secrets, last.release) == known and time.monotonic() < last.due and not anew:
+            return self._keep(key, basis, Verdict.failed(error.reason, error.message, _endpoint(body)))
+        if release is not None:
+            basis = replace(basis, release=self._releases.state_of(key, release))
+        last, touched = self._checks.get(key), key in self._touched
+        is_due = last is None or last.basis != basis or time.monotonic() >= last.due
+        if last is not None and not (is_due or touched or self._releases.is_busy(key)):
             return last
         self._touched.discard(key)
-        verdict = await self._releases.keep(key, release) if release is not None else None
-        if verdict is None:
-            verdict = await flavor.check(self._cluster.kubernetes, neighbours)
-        return self._keep(key, generation, secrets, verdict, state)
+        verdict = await self._releases.keep(key, release, touched=touched) if release is not None else None
+        if verdict is not None:
+            return self._keep(key, basis, replace(verdict, endpoint=_endpoint(body)))
+        return self._keep(key, basis, await flavor.check(self._cluster.kubernetes, neighbours))
 
-    def _keep(
-        self,
-        key: Key,
-        generation: int,
-        secrets: tuple[tuple[str, str], ...],
-        verdict: Verdict,
-        release: str | None = None,
-    ) -> Check:
+    def _keep(self, key: Key, basis: Basis, verdict: Verdict) -> Check:
         interval = self._interval if verdict.ready else self._retry_interval
-        due = time.monotonic() + jittered(interval, 0.1)
-        check = Check(generation, secrets, release, verdict, due)
-        self._checks[key] = check
+        check = self._checks[key] = Check(basis, verdict, time.monotonic() + jittered(interval, 0.1))
         return check
+
+    def _versions(self, key: Key, flavor: AnyFlavor) -> tuple[str, ...]:
+        """Return how the components are that one refers to: their generations, and what was found of them."""
+        found: list[str] = []
+        for name in sorted(flavor.components):
+            body = self._cluster.components.get((key[0], name)) or {"metadata": {}}
+            metadata = body["metadata"]
+            found.append(f"{metadata.get('uid')} {metadata.get('generation')} {_reason(body)}")
+        return tuple(found)
 
     def _secrets(self, key: Key, flavor: AnyFlavor) -> tuple[tuple[str, str], ...]:
         found = ((name, self._cluster.secrets.get((key[0], name))) for name in sorted(flavor.secrets))
@@ -217,6 +228,17 @@ class ComponentReconciler:
     def _users(self, body: JsonObject) -> tuple[str, ...]:
         metadata = body["metadata"]
         return users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
+
+
+def _reason(body: JsonObject) -> str | None:
+    """Return the reason of a component's condition Ready."""
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return next((item["reason"] for item in conditions if item["type"] == READY), None)
+
+
+def _endpoint(body: JsonObject) -> str | None:
+    """Return the address that is known already of what a component stands for."""
+    return (body.get("status") or {}).get("endpoint")
 
 
 def _secrets_named_by(body: JsonObject) -> frozenset[str]:

@@ -60,8 +60,8 @@ from cairn.stacks.resolution import UsableStack
 logger = logging.getLogger(__name__)
 
 PROBLEMS_TOLD = 10
-RETRY_TRACKING_SECONDS = 60.0
-"""When to look again whether there is a tracker for a run that has ended, and is not recorded."""
+RETRY_FOLLOW_UP_SECONDS = 60.0
+"""When to look again whether there is a tracker for a run that has ended, and is not recorded, or has models to register."""
 
 
 class RunReconciler:
@@ -254,13 +254,11 @@ class RunReconciler:
         written = await self._recorder.tell(body, status, told)
         if written is None:
             return None
-        to_be_recorded, to_be_registered = is_to_be_recorded(written), is_to_be_registered(written)
-        if not to_be_recorded:
-            self._tracking.let_go(key_of(body))
-        if not to_be_registered:
-            self._registration.let_go(key_of(body))
-        again = RETRY_TRACKING_SECONDS if to_be_recorded or to_be_registered else None
-        return _earliest(again, self._registration.seconds_until_due(body))
+        if is_to_be_recorded(written) or is_to_be_registered(written):
+            return _earliest(RETRY_FOLLOW_UP_SECONDS, self._registration.seconds_until_due(body))
+        self._tracking.let_go(key_of(body))
+        self._registration.let_go(key_of(body))
+        return None
 
     def _follow(
         self,

@@ -13,13 +13,14 @@ from cairn.clients.clock import Clock
 from cairn.components.errors import ComponentError
 from cairn.components.records import ModelVersion, TrackerError
 from cairn.runs.cel import Answer, Question
-from cairn.runs.registration import AWAITING_APPROVAL, LONGEST_MESSAGE, OVER, Decision, Place, Wanted, approval_ends
+from cairn.runs.registration import AWAITING_APPROVAL, LONGEST_MESSAGE, Decision, Place, Wanted, approval_ends
 from cairn.runs.tracker_gate import TrackerGate
 
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 10.0
 """After something that may pass: a bucket that does not answer."""
+NOT_IN_TIME = "Nobody has approved it in time; give the version its alias in the registry if it is to have it."
 UNFORESEEN = ComponentError(
     "RegistrationFailed", "Cairn fails in a way that it does not foresee; its log says how. Report it."
 )
@@ -80,9 +81,10 @@ class RegisteredRun:
             self._task = asyncio.create_task(self._work())
 
     def seconds_until_due(self) -> float | None:
-        """Return when the first approval is waited for no longer; None where none is."""
+        """Return when the first approval is waited for no longer; None where none is, or all that are due are seen to."""
+        now = self._clock.now()
         ends = [approval_ends(self.states[place], one.register) for place, one in self._wanted.items()]
-        return min((self._clock.seconds_until(end) for end in ends if end is not None), default=None)
+        return min((self._clock.seconds_until(end) for end in ends if end is not None and end > now), default=None)
 
     def stop(self) -> None:
         """Stop what is under way."""
@@ -103,25 +105,26 @@ class RegisteredRun:
                     await asyncio.sleep(PAUSE_SECONDS)
         finally:
             self._task = None
-        self._told()
 
     async def _try(self, places: list[Place]) -> bool:
         """Do what is due; return whether nothing kept it from being done."""
-        before = self._problem
-        self._problem = None
+        problem: ComponentError | None = None
         for place in places:
             try:
                 self.states[place] = await self._next(place)
+                self._told()
             except TrackerError as error:
                 self.states[place] = self._in_state(place, "Failed", message=error.message)
+                self._told()
             except ComponentError as error:
-                self._problem = error
+                problem = error
             except Exception:
                 logger.exception("The registration of %s.%s failed", *place)
-                self._problem = UNFORESEEN
-        if self._problem is not None and before is None:
+                problem = UNFORESEEN
+        before, self._problem = self._problem, problem
+        if (before is None) != (problem is None):
             self._told()
-        return self._problem is None
+        return problem is None
 
     async def _next(self, place: Place) -> RegistrationStatus:
         """Return what a registration is next, once it is that in the registry; raises ComponentError."""
@@ -139,7 +142,8 @@ class RegisteredRun:
             if not answer.holds:
                 return self._in_state(place, "NotRegistered", message=f"when is false: {question.expression}")
         if not await means.is_kept(one.artifact.uri):
-            return self._in_state(place, "Failed", message=f"There is nothing at {one.artifact.uri} any more.")
+            message = f"There is nothing at {one.artifact.uri} any more; run the step again to have it registered."
+            return self._in_state(place, "Failed", message=message)
         record = await means.record_of(one.step, one.attempt)
         register = one.register
         tags = {
@@ -173,7 +177,7 @@ class RegisteredRun:
         if state == "Registered":
             await means.gate.ask(lambda client: client.registry.set_alias(model, alias, version))
         await means.gate.ask(lambda client: client.registry.drop_alias(model, PENDING_ALIAS, version))
-        return known.model_copy(update={"state": state, "message": message or "Nobody has approved it in time."})
+        return known.model_copy(update={"state": state, "message": message or NOT_IN_TIME})
 
     def _in_state(self, place: Place, state: RegistrationState, **fields: str | None) -> RegistrationStatus:
         message = fields.pop("message", None)
@@ -184,8 +188,3 @@ class RegisteredRun:
         if self._means is None:
             raise LookupError("nothing is known of the registry yet")
         return self._means
-
-
-def all_over(states: Mapping[Place, RegistrationStatus]) -> bool:
-    """Return whether nothing changes any more."""
-    return all(state.state in OVER for state in states.values())

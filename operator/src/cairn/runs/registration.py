@@ -125,8 +125,8 @@ def _condition(
         return "False", problem.reason, f"{problem.message} Models are registered as soon as it can be."
     if by_state[AWAITING_APPROVAL]:
         models = ", ".join(f"{one.model} version {one.version}" for one in by_state[AWAITING_APPROVAL])
-        how = f"kubectl annotate pipelinerun … {APPROVE_ANNOTATION}=YOUR-NAME, or {REFUSE_ANNOTATION}=YOUR-NAME"
-        return "Unknown", AWAITING_APPROVAL, f"{models}: {how}"
+        how = f"set the annotation {APPROVE_ANNOTATION} or {REFUSE_ANNOTATION} of this run to your name"
+        return "Unknown", AWAITING_APPROVAL, f"To be approved: {models}; {how}."
     if by_state["Pending"] or not has_ended:
         return "Unknown", REGISTERING, "Models are registered when their steps have succeeded."
     for state in ("ApprovalRefused", "ApprovalTimedOut"):
@@ -156,3 +156,9 @@ def is_to_be_registered(run: JsonObject) -> bool:
         item["type"] == REGISTERED_CONDITION and item["reason"] == REGISTERING
         for item in (run.get("status") or {}).get("conditions", ())
     )
+
+
+def awaits_approval(run: JsonObject) -> bool:
+    """Return whether somebody is to decide about models of a run."""
+    registrations = (run.get("status") or {}).get("registrations") or ()
+    return any(item["state"] == AWAITING_APPROVAL for item in registrations)

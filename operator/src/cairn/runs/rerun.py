@@ -95,8 +95,9 @@ def _needs_nothing_that_runs(
 def _what_it_does(step: Step) -> JsonObject:
     """Return what of a step matters to what comes of it."""
     template = step.pod_template
+    registration = {"outputs": {"artifacts": {"__all__": {"register_"}}}}
     return {
-        **step.model_dump(exclude=set(HOW_IT_RUNS)),
+        **step.model_dump(exclude={**dict.fromkeys(HOW_IT_RUNS, True), **registration}),
         "environment": (template.env, template.env_from) if template is not None else (None, None),
     }
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from cairn.api.base import JsonObject
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
-from cairn.runs.registration import is_to_be_registered
+from cairn.runs.registration import awaits_approval, is_to_be_registered
 from cairn.runs.tracking_status import is_to_be_recorded
 
 KEPT_TO_BE_RECORDED = timedelta(days=1)
@@ -51,11 +51,11 @@ def run_expires(run: JsonObject) -> datetime | None:
 def recording_expires(run: JsonObject) -> datetime | None:
     """Return for how long a finished run is kept so that it can be recorded; None where it is recorded, or not to be.
 
-    One whose models wait for approval is kept until somebody decides, or the time for that is up.
+    The same goes for its models. One whose models wait for approval is kept until somebody decides, or the time for that is up.
     """
-    if is_to_be_registered(run):
+    if awaits_approval(run):
         return datetime.max.replace(tzinfo=UTC)
-    return _ended(run) + KEPT_TO_BE_RECORDED if is_to_be_recorded(run) else None
+    return _ended(run) + KEPT_TO_BE_RECORDED if is_to_be_recorded(run) or is_to_be_registered(run) else None
 
 
 def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retention) -> list[JsonObject]:

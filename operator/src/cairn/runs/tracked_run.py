@@ -64,6 +64,7 @@ class TrackedRun:
         """The records whose ends are held."""
         self._searched = is_new
         self._swept = False
+        self._stopped = False
         self._late_until = 0.0
         """Until when the tracker may still do what it was asked for, and has not answered."""
         self._is_awaited = False
@@ -121,14 +122,16 @@ class TrackedRun:
         return {attempt: self.ids[attempt] for attempt in wanted if attempt in self.ids}
 
     async def id_of(self, attempt: RecordOf) -> str | None:
-        """Return the ID of an attempt's record, once there is one; None where the tracker refuses it."""
-        while attempt not in self.ids and self.refusal is None:
+        """Return the ID of an attempt's record, once there is one; None where there is none to come."""
+        while attempt in self._wanted and attempt not in self.ids and self.refusal is None and not self._stopped:
             self._news.clear()
             await self._news.wait()
         return self.ids.get(attempt)
 
     def stop(self) -> None:
         """Stop what is under way."""
+        self._stopped = True
+        self._news.set()
         if self._task is not None:
             self._task.cancel()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.conditions import ConditionStatus, set_condition
+from cairn.api.conditions import ConditionStatus, find_condition, set_condition
 from cairn.api.pipelinerun_status import PipelineRunStatus, TrackingStatus
 from cairn.components.records import TrackerError
 
@@ -30,7 +30,8 @@ class TrackingState:
 def with_tracking(status: PipelineRunStatus, state: TrackingState, generation: int, now: str) -> PipelineRunStatus:
     """Return a run's status with what is to be told of how it is recorded."""
     told = _condition(state, has_ended=status.completion_time is not None)
-    if told is None:
+    known = find_condition(status.conditions, TRACKED_CONDITION)
+    if told is None or (known is not None and known.reason == RECORDED):
         return status
     condition, reason, message = told
     conditions = set_condition(

@@ -30,6 +30,8 @@ def world() -> World:
     world = World()
     world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
     world.apply(STACK_COMPONENTS, component_body("scratch", {"artifactStore": {"local": {}}}))
+    for name in ("s3-credentials", "mlflow-db", "login", "authority"):
+        world.apply(SECRETS, {"metadata": {"namespace": "ml", "name": name}})
     return world
 
 
@@ -109,7 +111,9 @@ def test_users_log_in_where_a_secret_with_the_first_is_named(world: World):
 
 
 def test_the_user_s_own_values_are_merged_last(world: World):
-    found = values(world, tracker(replicas=1, values={"volume": {"size": "1Gi"}, "ingress": {"enabled": True}}))
+    found = values(
+        world, tracker(replicas=1, values={"volume": {"size": "1Gi", "keep": False}, "ingress": {"enabled": True}})
+    )
 
     assert found["volume"] == {"size": "1Gi", "keep": True}
     assert found["ingress"] == {"enabled": True}
@@ -123,6 +127,18 @@ def test_the_server_starts_anew_when_a_secret_changes_that_it_reads(world: World
     world.apply(SECRETS, {"metadata": {"namespace": "ml", "name": "s3-credentials"}})
 
     assert annotations() != before
+
+
+def test_without_a_secret_that_it_reads_the_server_is_left_as_it_is(world: World):
+    with pytest.raises(UnusableError) as raised:
+        values(world, tracker({"basic": {"secretRef": {"name": "missing"}}}))
+
+    assert raised.value.reason == "SecretNotFound"
+
+
+@pytest.mark.parametrize("given", [{"service": "x"}, {"server": None}, {"service": {"port": 5000}}])
+def test_values_that_make_no_sense_leave_it_an_address(given: dict[str, Any]):
+    assert tracker(values=given).uri == "http://tracking-server.ml.svc:5000"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from cairn.api.base import JsonObject
 from cairn.clients.helm import ReleaseStatus
 from cairn.clients.kubernetes import CLAIMS, PODS
 from cairn.components.base import Release, Verdict
-from cairn.components.releases.naming import STATE_LABEL, labels_of
+from cairn.components.releases.keeper import COMPARE_SECONDS, PROCESSES
+from cairn.components.releases.naming import STATE_LABEL, labels_of, state_label
 from cairn.components.releases.plan import FIRST_BACKOFF_SECONDS
 from tests.unit.clock import ManualClock
 from tests.unit.fake_helm import FakeHelm, release_keeper, statuses_of
@@ -56,7 +57,7 @@ class ReleaseWorld(World):
     def interrupted(self, *revisions: tuple[ReleaseStatus, Release]) -> None:
         """Have revisions that an operator has left behind."""
         for number, (status, release) in enumerate(revisions, start=1):
-            state = {STATE_LABEL: self.keeper.state_of(COMPONENT, release)}
+            state = {STATE_LABEL: state_label(self.keeper.state_of(COMPONENT, release), number)}
             self.helm.write("ml", RELEASE, number, status, {**labels_of("tracking"), **state})
 
     def pod(self, state: JsonObject) -> None:
@@ -159,6 +160,7 @@ class TestAnUpgradeThatFails:
         await world.keep(OLD)
         world.helm.fails["upgrade"] = "timed out"
         await world.keep(NEW)
+        world.helm.fails.clear()
 
         assert await world.keep(OLD) is None
 
@@ -242,6 +244,36 @@ class TestHelmWasKilled:
         assert world.helm.asked == ["uninstall", "upgrade"]
 
 
+async def test_what_nobody_has_foreseen_is_told_and_tried_again_after_a_while(world: ReleaseWorld):
+    async def upgrade(*_: Any, **__: Any) -> None:
+        raise ValueError("unforeseen")
+
+    world.helm.upgrade = upgrade
+
+    verdict = await world.keep(OLD)
+
+    assert told(verdict) == (False, "HelmInstallFailed")
+    assert verdict is not None
+    assert "ValueError, which Cairn does not foresee" in verdict.message
+
+
+async def test_only_so_many_helms_run_at_a_time_and_the_others_are_not_judged_meanwhile(world: ReleaseWorld):
+    world.helm.hold()
+    for number in range(PROCESSES):
+        await world.keeper.keep(("ml", f"other-{number}"), OLD)
+    await world.settle()
+    world.pod({"waiting": {"reason": "ErrImagePull"}})
+
+    await world.keeper.keep(COMPONENT, OLD)
+    await world.settle()
+    world.clock.advance(3600)
+    verdict = await world.keeper.keep(COMPONENT, OLD)
+
+    assert verdict is not None
+    assert verdict.message == "Helm installs release ml/tracking-server, once it is done with others."
+    await world.keeper.stop()
+
+
 class TestRepair:
     async def test_of_objects_that_somebody_has_removed(self, world: ReleaseWorld):
         await world.keep(OLD)
@@ -253,6 +285,17 @@ class TestRepair:
         assert told(verdict) == (None, "HelmUpgrading")
         assert verdict is not None
         assert "Service tracking-server is missing" in verdict.message
+        await world.settle()
+
+    async def test_of_untouched_objects_is_looked_for_from_time_to_time_only(self, world: ReleaseWorld):
+        await world.keep(OLD)
+        world.start_anew()
+        assert await world.keeper.keep(COMPONENT, OLD, touched=False) is None
+        world.helm.objects.append(SERVICE)
+
+        assert await world.keeper.keep(COMPONENT, OLD, touched=False) is None
+        world.clock.advance(COMPARE_SECONDS)
+        assert told(await world.keeper.keep(COMPONENT, OLD, touched=False)) == (None, "HelmUpgrading")
         await world.settle()
 
     async def test_is_not_made_for_ever_where_somebody_undoes_it(self, world: ReleaseWorld):

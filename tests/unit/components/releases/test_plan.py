@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cairn.clients.helm import ReleaseStatus, Revision
-from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name
+from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name, state_label
 from cairn.components.releases.plan import (
     FIRST_BACKOFF_SECONDS,
     LONGEST_BACKOFF_SECONDS,
@@ -30,7 +31,9 @@ OURS = labels_of("tracking")
 def revisions(*statuses: tuple[ReleaseStatus, str], seconds_ago: float = 3600) -> list[Revision]:
     """Return revisions of a status and a state each, the newest of which was made so long ago."""
     return [
-        Revision(number, status, NOW - timedelta(seconds=seconds_ago), {**OURS, STATE_LABEL: state})
+        Revision(
+            number, status, NOW - timedelta(seconds=seconds_ago), {**OURS, STATE_LABEL: state_label(state, number)}
+        )
         for number, (status, state) in enumerate(statuses, start=1)
     ]
 
@@ -53,6 +56,13 @@ def test_a_release_of_somebody_else_is_not_touched():
     assert plan(others, "new", OURS, NOW) == NotOurs()
 
 
+def test_what_somebody_has_upgraded_by_hand_is_made_what_it_is_to_be():
+    ours, theirs = revisions(("superseded", "new"), ("deployed", "new"))
+    by_hand = replace(theirs, labels=ours.labels)  # Helm hands the labels on
+
+    assert plan([ours, by_hand], "new", OURS, NOW) == Upgrade(install=False)
+
+
 class TestFailure:
     def test_an_upgrade_that_has_failed_is_rolled_back(self):
         assert plan(revisions(("deployed", "old"), ("failed", "new")), "new", OURS, NOW) == Rollback(1)
@@ -61,9 +71,10 @@ class TestFailure:
         assert plan(revisions(("deployed", "old"), ("failed", "bad")), "new", OURS, NOW) == Upgrade(install=False)
 
     def test_it_is_tried_again_after_a_while(self):
-        rolled_back = revisions(("superseded", "old"), ("failed", "new"), ("deployed", "old"), seconds_ago=10)
+        *before, back = revisions(("superseded", "old"), ("failed", "new"), ("deployed", "old"), seconds_ago=10)
+        rolled_back = [*before, replace(back, labels=before[0].labels)]  # as Helm makes it
 
-        assert plan(rolled_back, "new", OURS, NOW) == Wait(FIRST_BACKOFF_SECONDS - 10, failed=2, install=False)
+        assert plan(rolled_back, "new", OURS, NOW) == Wait(failed=2, install=False)
         later = NOW + timedelta(seconds=FIRST_BACKOFF_SECONDS)
         assert plan(rolled_back, "new", OURS, later) == Upgrade(install=False)
 
@@ -73,12 +84,10 @@ class TestFailure:
 
         action = plan([Revision(1, "failed", failed[0].created, ended)], "new", OURS, NOW)
 
-        assert action == Wait(FIRST_BACKOFF_SECONDS - 5, failed=1, install=True)
+        assert action == Wait(failed=1, install=True)
 
     def test_an_install_that_has_failed_is_tried_again_after_a_while(self):
-        assert plan(revisions(("failed", "new"), seconds_ago=0), "new", OURS, NOW) == Wait(
-            FIRST_BACKOFF_SECONDS, failed=1, install=True
-        )
+        assert plan(revisions(("failed", "new"), seconds_ago=0), "new", OURS, NOW) == Wait(failed=1, install=True)
         assert plan(revisions(("failed", "new")), "new", OURS, NOW) == Upgrade(install=True)
 
 

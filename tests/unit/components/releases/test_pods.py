@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of
+from cairn.components.releases.pods import HOMELESS, STUCK, is_stuck, of_attempt, problem_of
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -68,7 +68,12 @@ def test_a_pod_without_a_node_is_told():
 
 
 @pytest.mark.parametrize(
-    "message", ["no way to postgresql://cairn:secret@db:5432/mlflow", "cannot parse postgresql//cairn:secret@db"]
+    "message",
+    [
+        "no way to postgresql://cairn:secret@db:5432/mlflow",
+        "cannot parse postgresql//cairn:secret@db",
+        'could not translate host name "secret@db" to address',
+    ],
 )
 def test_a_log_in_that_a_program_tells_of_is_left_out(message: str):
     ended = {"state": {"terminated": {"reason": "Error", "exitCode": 1, "message": message}}}
@@ -85,6 +90,14 @@ def test_it_is_stuck_when_it_has_waited_for_long():
 
 def test_it_is_not_stuck_as_long_as_it_is_on_its_way():
     assert not is_stuck([pod(waiting("ContainerCreating"))], BEGAN, BEGAN + 10 * STUCK)
+
+
+def test_it_is_stuck_without_a_node_when_none_comes():
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "Insufficient memory"}
+    pods = [pod(conditions=[condition])]
+
+    assert not is_stuck(pods, BEGAN, BEGAN + STUCK)
+    assert is_stuck(pods, BEGAN, BEGAN + HOMELESS)
 
 
 def test_the_time_before_helm_began_does_not_count():

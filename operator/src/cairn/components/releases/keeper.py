@@ -6,13 +6,10 @@ What is to be done follows from what Helm keeps of a release, so that another op
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ from cairn.clients.store import Key
 from cairn.clients.wake import Wake
 from cairn.components.base import Release, Verdict
 from cairn.components.releases.drift import drift
-from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name
+from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name, state_label
 from cairn.components.releases.plan import (
     Nothing,
     NotOurs,
@@ -38,7 +35,7 @@ from cairn.components.releases.plan import (
     plan,
 )
 from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of
-from cairn.components.releases.values import merged
+from cairn.components.releases.values import state_of, values_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +45,10 @@ GONE_SECONDS = 180
 """How long they may take to go: a server finishes its requests."""
 PROCESSES = 4
 """How many Helms may run at a time; each takes some 60 MiB."""
+QUESTIONS = 2
+"""How many may run besides that are only asked something."""
+COMPARE_SECONDS = 300
 STOPPED = f"Helm was stopped, as its pods did not start within {STUCK.total_seconds():.0f} s"
-STATE_LENGTH = 16
 REMOVED = "removed"
 """The desired state of a release that is to go."""
 
@@ -62,8 +61,9 @@ class _Work:
     """As the reason of a condition."""
     state: str
     """The desired state it is done for."""
-    began: datetime
     task: asyncio.Task[None]
+    began: datetime | None = None
+    """None while others are served first."""
     given_up: str | None = None
     """Why it was stopped."""
 
@@ -106,40 +106,40 @@ class ReleaseKeeper:
         self._work: dict[Key, _Work] = {}
         self._failures: dict[Key, _Failure] = {}
         self._repairs: dict[Key, _Repair] = {}
+        self._compared: dict[Key, float] = {}
+        """When the objects were last compared with what they are to be, on the monotonic clock."""
         self._manifests: dict[Key, tuple[int, Sequence[JsonObject]]] = {}
         self._processes = asyncio.Semaphore(PROCESSES)
-
-    def values_of(self, component: Key, release: Release) -> JsonObject:
-        """Return the values of a release, with those that are not up to the component."""
-        values, image = release.values, self._images.get(release.chart)
-        if image and "repository" not in (values.get("image") or {}):
-            values = merged({"image": _image(image)}, values)
-        mine = {"commonLabels": labels_of(component[1]), "fullnameOverride": release_name(component[1])}
-        return merged(values, mine)
+        self._questions = asyncio.Semaphore(QUESTIONS)
 
     def state_of(self, component: Key, release: Release) -> str:
         """Return a digest of what a release is to be."""
-        values = json.dumps(self.values_of(component, release), sort_keys=True)
-        chart = digest_of_chart(self._charts / release.chart)
-        return hashlib.sha256(f"{chart}{values}".encode()).hexdigest()[:STATE_LENGTH]
+        return state_of(self._values_of(component, release), self._charts / release.chart)
+
+    def _values_of(self, component: Key, release: Release) -> JsonObject:
+        return values_of(component[1], release.values, self._images.get(release.chart))
 
     def is_busy(self, component: Key) -> bool:
         """Return whether Helm does something for a component, or has done it since it was last looked at."""
         return component in self._work
 
-    async def keep(self, component: Key, release: Release) -> Verdict | None:
+    async def keep(self, component: Key, release: Release, *, touched: bool = True) -> Verdict | None:
         """Have a release be what it is to be; None where it is, else what is being done or what is wrong.
+
+        Where none of its objects was touched they are compared with what they are to be from time to time only.
 
         Raises:
             ApiError: the API server does not tell what there is.
         """
         try:
-            return await self._keep(component, release, self.state_of(component, release))
+            return await self._keep(component, release, self.state_of(component, release), touched=touched)
         except HelmError as error:
             release_is = f"release {component[0]}/{release_name(component[1])}"
-            return Verdict.unknown("HelmFailed", f"Helm does not tell how {release_is} is, and is asked again: {error}")
+            return Verdict.unknown(
+                "HelmFailed", f"Helm does not tell how {release_is} is, and is asked again; mend what it says: {error}"
+            )
 
-    async def _keep(self, component: Key, release: Release, state: str) -> Verdict | None:
+    async def _keep(self, component: Key, release: Release, state: str, *, touched: bool) -> Verdict | None:
         if await self._is_at_work(component, state):
             return self._progress(component)
         namespace, name = component[0], release_name(component[1])
@@ -147,14 +147,18 @@ class ReleaseKeeper:
         match plan(revisions, state, labels_of(component[1]), self._clock.now()):
             case Nothing():
                 self._failures.pop(component, None)
+                compared = self._compared.get(component, -COMPARE_SECONDS)
+                if not touched and self._clock.monotonic() - compared < COMPARE_SECONDS:
+                    return None
                 return await self._repair(component, release, state, revisions[-1].number)
             case Upgrade(install):
-                return self._upgrade(component, release, state, install=install)
+                number = revisions[-1].number + 1 if revisions else 1
+                return self._upgrade(component, release, state, number=number, install=install)
             case Rollback(number):
                 return self._roll_back(component, state, number)
             case Uninstall():
                 return self._uninstall(component, state)
-            case Wait(_, failed, install):
+            case Wait(failed, install):
                 return await self._failed(component, state, failed, install=install)
             case NotOurs():
                 message = (
@@ -178,10 +182,8 @@ class ReleaseKeeper:
         if ours:
             return self._uninstall(component, REMOVED)
         selector = ",".join(f"{label}={value}" for label, value in {**labels, INSTANCE_LABEL: name}.items())
-        for resource in (
-            JOBS,
-            *(() if keep_data else (CLAIMS,)),
-        ):  # Helm leaves the Jobs of hooks that failed, and what it is told to
+        # Helm leaves the Jobs of hooks that failed, and the claim, which it is told to keep
+        for resource in (JOBS, *(() if keep_data else (CLAIMS,))):
             await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
         self._forget(component)
         return None
@@ -210,7 +212,7 @@ class ReleaseKeeper:
         del self._work[component]
         return False
 
-    def _upgrade(self, component: Key, release: Release, state: str, *, install: bool) -> Verdict:
+    def _upgrade(self, component: Key, release: Release, state: str, *, number: int, install: bool) -> Verdict:
         failure = self._waits(component, state)
         if failure is not None:
             return self._told(component, failure.words, install=install)
@@ -219,8 +221,8 @@ class ReleaseKeeper:
             component[0],
             release_name(component[1]),
             self._charts / release.chart,
-            self.values_of(component, release),
-            labels={**labels_of(component[1]), STATE_LABEL: state},
+            self._values_of(component, release),
+            labels={**labels_of(component[1]), STATE_LABEL: state_label(state, number)},
             seconds=READY_SECONDS,
         )
         return self._begin(component, doing, state, upgrade)
@@ -228,7 +230,10 @@ class ReleaseKeeper:
     def _roll_back(self, component: Key, state: str, revision: int) -> Verdict:
         failure = self._waits(component, state)
         if failure is not None and failure.doing == "HelmRollingBack":
-            return self._told(component, failure.words, install=False)
+            message = (
+                f"Helm could not go back to revision {revision} of the release; mend what it says: {failure.words}"
+            )
+            return Verdict.failed("HelmUpgradeFailed", message)
         rollback = self._helm.rollback(component[0], release_name(component[1]), revision)
         return self._begin(component, "HelmRollingBack", state, rollback)
 
@@ -236,7 +241,7 @@ class ReleaseKeeper:
         failure = self._waits(component, state)
         if failure is not None and failure.doing == "HelmUninstalling":
             name = release_name(component[1])
-            message = f"Helm could not uninstall release {component[0]}/{name}, and tries again: {failure.words}"
+            message = f"Helm could not uninstall release {component[0]}/{name}, and tries again; mend what it says: {failure.words}"
             return Verdict.failed("HelmUninstallFailed", message)
         uninstall = self._helm.uninstall(component[0], release_name(component[1]), seconds=GONE_SECONDS)
         return self._begin(component, "HelmUninstalling", state, uninstall)
@@ -246,9 +251,11 @@ class ReleaseKeeper:
         namespace, name = component[0], release_name(component[1])
         known = self._manifests.get(component)
         if known is None or known[0] != revision:
-            known = revision, await self._helm.manifest(namespace, name)
+            async with self._questions:
+                known = revision, await self._helm.manifest(namespace, name)
             self._manifests[component] = known
         found = tuple(await drift(self._cluster.kubernetes, namespace, known[1]))
+        self._compared[component] = self._clock.monotonic()
         before = self._repairs.get(component)
         is_same = before is not None and before.found == found
         if not found or (before is not None and is_same and self._clock.monotonic() < before.again):
@@ -256,23 +263,25 @@ class ReleaseKeeper:
         count = before.count + 1 if before is not None and is_same else 1
         self._repairs[component] = _Repair(found, count, self._clock.monotonic() + backoff_seconds(count))
         logger.info("Release %s/%s is repaired: %s", namespace, name, "; ".join(found))
-        verdict = self._upgrade(component, release, state, install=False)
+        verdict = self._upgrade(component, release, state, number=revision + 1, install=False)
         return Verdict(verdict.ready, verdict.reason, f"{verdict.message} What was changed: {'; '.join(found)}.")
 
     def _begin(self, component: Key, doing: str, state: str, action: Coroutine[Any, Any, None]) -> Verdict:
-        began = self._clock.now()
-
-        async def work() -> None:
+        async def carry_out() -> None:
             try:
                 async with self._processes:
+                    work.began = self._clock.now()
                     await action
             except HelmError as error:
-                self._fail(component, state, str(error))
+                self._fail(component, work, str(error))
+            except Exception as error:
+                logger.exception("%s of %s/%s failed in an unforeseen way", doing, *component)
+                self._fail(component, work, f"{type(error).__name__}, which Cairn does not foresee; report it")
             finally:
                 action.close()
                 self._wake(component)
 
-        self._work[component] = _Work(doing, state, began, asyncio.create_task(work()))
+        work = self._work[component] = _Work(doing, state, asyncio.create_task(carry_out()))
         return self._progress(component)
 
     def _waits(self, component: Key, state: str) -> _Failure | None:
@@ -281,8 +290,8 @@ class ReleaseKeeper:
         waits = failure is not None and failure.state == state and self._clock.monotonic() < failure.retry
         return failure if waits else None
 
-    def _fail(self, component: Key, state: str, words: str) -> None:
-        work, before = self._work[component], self._failures.get(component)
+    def _fail(self, component: Key, work: _Work, words: str) -> None:
+        state, before = work.state, self._failures.get(component)
         problem = problem_of(self._pods_of_attempt(component, work))
         told = f"{work.given_up or words}"
         if problem is not None and problem not in told:
@@ -295,15 +304,16 @@ class ReleaseKeeper:
     def _give_up_if_stuck(self, component: Key, work: _Work) -> None:
         """Stop an upgrade whose pods cannot start: the release before it is to serve again."""
         pods = self._pods_of_attempt(component, work)
-        may_be = work.given_up is None and work.doing in {"HelmInstalling", "HelmUpgrading"}
-        if may_be and is_stuck(pods, work.began, self._clock.now()):
+        if work.began is None or work.given_up is not None or work.doing not in {"HelmInstalling", "HelmUpgrading"}:
+            return
+        if is_stuck(pods, work.began, self._clock.now()):
             work.given_up = f"{STOPPED}; {problem_of(pods)}"
-            self._fail(component, work.state, work.given_up)
+            self._fail(component, work, work.given_up)
             work.task.cancel()
 
     def _pods_of_attempt(self, component: Key, work: _Work) -> Sequence[JsonObject]:
         pods = self._cluster.release_pods.indexed(component[0], release_name(component[1]))
-        return of_attempt(pods, work.began)
+        return of_attempt(pods, work.began) if work.began is not None else ()
 
     # ---- what is told
 
@@ -320,12 +330,14 @@ class ReleaseKeeper:
         failure = self._failures.get(component)
         if failure is not None and failure.state == work.state and work.doing == "HelmRollingBack":
             told = f" It failed before: {failure.words}."
-        return Verdict.unknown(work.doing, f"Helm {does}.{told}")
+        when = "" if work.began is not None else ", once it is done with others"
+        return Verdict.unknown(work.doing, f"Helm {does}{when}.{told}")
 
     async def _failed(self, component: Key, state: str, revision: int, *, install: bool) -> Verdict:
         failure = self._failures.get(component)
         if failure is None or failure.state != state:
-            words = await self._helm.description(component[0], release_name(component[1]), revision)
+            async with self._questions:
+                words = await self._helm.description(component[0], release_name(component[1]), revision)
             return self._told(component, words, install=install)
         return self._told(component, failure.words, install=install)
 
@@ -334,27 +346,9 @@ class ReleaseKeeper:
         if install:
             message = f"Helm could not install release {release}, and tries again; mend what it says: {words}"
             return Verdict.failed("HelmInstallFailed", message)
-        message = f"Helm could not upgrade release {release}, so that it is as before; mend what it says: {words}"
+        message = f"Helm could not upgrade release {release} and went back to what worked; mend what it says: {words}"
         return Verdict.failed("HelmUpgradeFailed", message)
 
     def _forget(self, component: Key) -> None:
-        for known in (self._failures, self._repairs, self._manifests):
+        for known in (self._failures, self._repairs, self._compared, self._manifests):
             known.pop(component, None)
-
-
-@cache
-def digest_of_chart(chart: Path) -> str:
-    """Return a digest of a chart's files, which do not change as long as the operator runs."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in chart.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(chart)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _image(reference: str) -> JsonObject:
-    """Return an image as the charts' values have it."""
-    repository, _, digest = reference.partition("@")
-    if digest:
-        return {"repository": repository, "digest": digest}
-    repository, _, tag = reference.rpartition(":")
-    return {"repository": repository, "tag": tag}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cairn.clients.helm import Revision
-from cairn.components.releases.naming import STATE_LABEL
+from cairn.components.releases.naming import state_in
 
 FIRST_BACKOFF_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 1800
@@ -41,7 +41,6 @@ class Uninstall:
 class Wait:
     """The same has failed just before: try again later."""
 
-    seconds: float
     failed: int
     """The revision that failed."""
     install: bool
@@ -68,20 +67,19 @@ def plan(revisions: Sequence[Revision], desired: str, labels: Mapping[str, str],
     works = next((revision for revision in reversed(revisions) if revision.status == "deployed"), None)
     if newest.status in {"pending-upgrade", "pending-rollback"}:
         return Rollback(works.number) if works is not None else Uninstall()
-    if newest.status == "failed" and works is not None and newest.labels.get(STATE_LABEL) == desired:
+    if newest.status == "failed" and works is not None and state_in(newest.labels, newest.number) == desired:
         return Rollback(works.number)
-    if newest.status == "deployed" and newest.labels.get(STATE_LABEL) == desired:
+    if newest.status == "deployed" and state_in(newest.labels, newest.number) == desired:
         return Nothing()
     return _try(revisions, desired, now, install=works is None)
 
 
 def _try(revisions: Sequence[Revision], desired: str, now: datetime, *, install: bool) -> Action:
-    failed = [item for item in revisions if item.status == "failed" and item.labels.get(STATE_LABEL) == desired]
+    failed = [item for item in revisions if item.status == "failed" and state_in(item.labels, item.number) == desired]
     if failed:
         since = (now - _ended(failed[-1])).total_seconds()
-        wait = backoff_seconds(len(failed)) - since
-        if wait > 0:
-            return Wait(wait, failed[-1].number, install)
+        if since < backoff_seconds(len(failed)):
+            return Wait(failed[-1].number, install)
     return Upgrade(install)
 
 

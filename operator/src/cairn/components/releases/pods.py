@@ -11,9 +11,12 @@ from cairn.api.time import parse
 
 STUCK = timedelta(seconds=60)
 """How long a pod may be kept from running, by an image that is missing for example, before it is given up."""
+HOMELESS = timedelta(minutes=5)
+"""The same, of a pod without a node: a new one may be on its way."""
 ON_ITS_WAY = {None, "PodInitializing", "ContainerCreating"}
 LONGEST_MESSAGE = 300
-_CREDENTIALS = re.compile(r"//[^\s/@]+@|[^\s/:@]+:[^\s/@]+@")
+_BEFORE_AT = re.compile(r"[^\s\"'@]*@")
+"""A password in a URI may have an @ itself, and programs tell parts of such a URI."""
 
 
 def of_attempt(pods: Iterable[JsonObject], began: datetime) -> Sequence[JsonObject]:
@@ -34,12 +37,13 @@ def problem_of(pods: Iterable[JsonObject]) -> str | None:
 
 
 def is_stuck(pods: Iterable[JsonObject], began: datetime, now: datetime) -> bool:
-    """Return whether a container has been kept from running for long, since a moment or since its pod was made."""
-    return any(
-        any(_waits(container) is not None for container in _containers(pod))
-        and now - max(began, parse(pod["metadata"]["creationTimestamp"])) >= STUCK
-        for pod in pods
-    )
+    """Return whether a pod has been kept from running for long, since a moment or since it was made."""
+    for pod in pods:
+        since = now - max(began, parse(pod["metadata"]["creationTimestamp"]))
+        waits = any(_waits(container) is not None for container in _containers(pod))
+        if (waits and since >= STUCK) or (since >= HOMELESS and _unscheduled(pod) is not None):
+            return True
+    return False
 
 
 def _problems_of(pod: JsonObject) -> Iterator[str]:
@@ -51,9 +55,17 @@ def _problems_of(pod: JsonObject) -> Iterator[str]:
             yield f"container {container['name']} waits: {words}"
         elif ended is not None:
             yield f"container {container['name']} {ended}"
+    unscheduled = _unscheduled(pod)
+    if unscheduled is not None:
+        yield unscheduled
+
+
+def _unscheduled(pod: JsonObject) -> str | None:
+    """Return why a pod has no node, or None."""
     for condition in pod.get("status", {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield f"{condition.get('reason', 'Unschedulable')}: {_in_short(condition.get('message'))}"
+            return f"{condition.get('reason', 'Unschedulable')}: {_in_short(condition.get('message'))}"
+    return None
 
 
 def _containers(pod: JsonObject) -> Iterator[JsonObject]:
@@ -83,4 +95,4 @@ def _ended(container: JsonObject) -> str | None:
 
 def _in_short(message: object) -> str:
     """Return a message without what looks like a log-in in a URI, which a program may tell in its error."""
-    return _CREDENTIALS.sub("…@", " ".join(str(message or "").split()))[:LONGEST_MESSAGE]
+    return _BEFORE_AT.sub("…@", " ".join(str(message or "").split()))[:LONGEST_MESSAGE]

@@ -26,6 +26,8 @@ OPENING_SECONDS = 10
 
 CA_VOLUME = "cairn-store-ca"
 CA_DIRECTORY = "/cairn/ca"
+CODE_CA_VOLUME = "cairn-code-store-ca"
+CODE_CA_DIRECTORY = "/cairn/code-ca"
 CA_FILE = "ca.crt"
 
 
@@ -100,10 +102,16 @@ class S3(ArtifactStore[S3Config]):
         values = {"AWS_DEFAULT_REGION": self.config.region, "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": style}
         if self.config.endpoint is not None:
             values |= dict.fromkeys(("AWS_ENDPOINT_URL_S3", "MLFLOW_S3_ENDPOINT_URL"), self.config.endpoint)
-        if access.volumes:
-            values["AWS_CA_BUNDLE"] = f"{CA_DIRECTORY}/{CA_FILE}"
+        volumes: list[JsonObject] = []
+        mounts: list[JsonObject] = []
+        if self.config.ca_secret_ref is not None:
+            ref = self.config.ca_secret_ref
+            values["AWS_CA_BUNDLE"] = f"{CODE_CA_DIRECTORY}/{CA_FILE}"
+            items = [{"key": ref.key, "path": CA_FILE}]
+            volumes.append({"name": CODE_CA_VOLUME, "secret": {"secretName": ref.name, "items": items}})
+            mounts.append({"name": CODE_CA_VOLUME, "mountPath": CODE_CA_DIRECTORY, "readOnly": True})
         env = [*access.env, *({"name": name, "value": value} for name, value in values.items())]
-        return StepAccess(env, access.volumes, access.volume_mounts)
+        return StepAccess(env, volumes, mounts)
 
     @property
     def serves_uris(self) -> bool:

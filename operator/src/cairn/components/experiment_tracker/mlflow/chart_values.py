@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cairn.api.base import GROUP, JsonObject
 from cairn.components.artifact_store.s3.store import S3
@@ -34,18 +34,24 @@ def release_of(server: Server, key: str, auth_secret: str | None, surroundings: 
         values["auth"] = {"enabled": True, "existingSecret": auth_secret}
     if store is not None:
         values |= _artifacts(store, key, server.artifact_access)
-    return Release(CHART, merged(values, dict(server.values)))
+    kept = {"volume": {"keep": True}}  # Cairn itself deletes the claim where it is to go
+    return Release(CHART, merged(merged(values, dict(server.values)), kept))
 
 
 def path_of(server: Server) -> str:
     """Return the port and path at which a server answers, such as `:5000/mlflow`."""
-    values = merged({"service": {"port": PORT}, "server": {"staticPrefix": ""}}, dict(server.values))
-    return f":{values['service']['port']}{str(values['server']['staticPrefix']).rstrip('/')}"
+    port, prefix = _value(server, "service", "port", PORT), _value(server, "server", "staticPrefix", "")
+    return f":{port}{str(prefix).rstrip('/')}"
+
+
+def _value(server: Server, part: str, name: str, default: object) -> object:
+    """Return a value that the user may have given; Helm tells what is wrong where a part of the values is no map."""
+    given = server.values.get(part)
+    return given.get(name, default) if isinstance(given, Mapping) else default
 
 
 def _volume(server: Server) -> JsonObject:
-    # the claim outlives the release in any case: Cairn deletes it where it is to go
-    volume: JsonObject = {"size": server.sqlite.size, "keep": True}
+    volume: JsonObject = {"size": server.sqlite.size}
     if server.sqlite.storage_class_name is not None:
         volume["storageClassName"] = server.sqlite.storage_class_name
     return volume
@@ -86,5 +92,13 @@ def _secrets(server: Server, auth_secret: str | None, store: S3 | None) -> froze
 
 
 def _digest(secrets: Iterable[str], surroundings: Surroundings) -> str:
-    text = ",".join(f"{name}={surroundings.version_of_secret(name)}" for name in sorted(secrets))
+    """Return a digest of the Secrets' versions; raises UnusableError."""
+    versions = {name: surroundings.version_of_secret(name) for name in sorted(secrets)}
+    missing = next((name for name, version in versions.items() if not version), None)
+    if missing is not None:
+        message = (
+            f"There is no Secret {missing}; create it or correct its name. Until then, the server is left as it is."
+        )
+        raise UnusableError("SecretNotFound", message)
+    text = ",".join(f"{name}={version}" for name, version in versions.items())
     return hashlib.sha256(text.encode()).hexdigest()[:16]

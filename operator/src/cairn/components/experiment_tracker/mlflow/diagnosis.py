@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from cairn.clients.mlflow import INVALID_HOST, MLflowError, RefusedError, UnreachableError, UntrustedError
 
+ACCESS_DENIED = "AccessDenied"
 Explanation = tuple[str, str]
 """Reason and message."""
 
@@ -30,7 +31,7 @@ def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
         remedy = "correct name and password, or the token, in the Secret that auth names" if logs_in else "set auth"
         return "Unauthorized", f"{server} wants another log-in ({answer}); {remedy}."
     if error.status == HTTPStatus.FORBIDDEN:
-        return "AccessDenied", f"{server} does not let this user ({answer}); give him the permission."
+        return ACCESS_DENIED, f"{server} does not let this user ({answer}); give him the permission."
     if error.status == HTTPStatus.NOT_FOUND and not error.code:
         return "NotMLflow", f"{server} has no MLflow API ({answer}); correct the address, with the path if it has one."
     if error.may_pass:

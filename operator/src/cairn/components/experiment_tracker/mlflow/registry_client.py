@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from cairn.clients.mlflow import MLflow
 from cairn.clients.mlflow_registry import MLflowModels
-from cairn.components.records import ModelVersion, RegistryClient
+from cairn.components.experiment_tracker.mlflow.diagnosis import ACCESS_DENIED
+from cairn.components.records import ModelVersion, RegistryClient, TrackerError, TrackerUnavailableError
 
 DIGEST_TAG = "cairn.artifact.digest"
 
@@ -24,7 +25,7 @@ class MLflowRegistryClient(RegistryClient):
 
     async def register(self, version: ModelVersion) -> str:
         """Create the version, unless one has the same source and digest; return its number."""
-        async with self._explained():
+        async with self._of_this_model():
             await self._models.need_model(version.model)
             for found in await self._models.versions_of(version.model, version.uri):
                 if {"key": DIGEST_TAG, "value": version.digest} in found.get("tags", []):
@@ -39,17 +40,28 @@ class MLflowRegistryClient(RegistryClient):
 
     async def set_alias(self, model: str, alias: str, version: str) -> None:
         """Have a version bear an alias, and no other one."""
-        async with self._explained():
+        async with self._of_this_model():
             await self._models.set_alias(model, alias, version)
 
     async def drop_alias(self, model: str, alias: str, version: str) -> None:
         """Have a version not bear an alias; another version that does keeps it."""
-        async with self._explained():
+        async with self._of_this_model():
             if await self._models.version_with(model, alias) == version:
                 await self._models.delete_alias(model, alias)
 
     async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
-        async with self._explained():
+        async with self._of_this_model():
             for key, value in tags.items():
                 await self._models.set_tag(model, version, key, value)
+
+    @asynccontextmanager
+    async def _of_this_model(self) -> AsyncGenerator[None]:
+        """Raise what goes wrong as TrackerError; a model that the user may not change says nothing of others."""
+        try:
+            async with self._explained():
+                yield
+        except TrackerUnavailableError as error:
+            if error.reason == ACCESS_DENIED:
+                raise TrackerError(error.reason, error.message) from error
+            raise
