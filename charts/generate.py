@@ -1,4 +1,6 @@
-"""Write what is made from the charts: the tables of values in their READMEs, and manifests/install/operator.yaml.
+"""Write what is made from the charts: the tables of values in their READMEs, manifests/install/operator.yaml, and snapshots.
+
+A snapshot is the chart of MLflow as Helm renders it, so that a review shows what a change of a template does.
 
 Usage: python charts/generate.py [--check]
 """
@@ -11,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,24 @@ import yaml
 CHARTS = Path(__file__).resolve().parent
 ROOT = CHARTS.parent
 OPERATOR = ROOT / "manifests/install/operator.yaml"
+SNAPSHOTS = ROOT / "tests/unit/charts/snapshots"
+STATELESS = (
+    "postgresql.uriSecret.name=db",
+    "artifacts.destination=s3://bucket/prefix",
+    "artifacts.s3.credentialsSecret=s3",
+)
+RENDERED: Mapping[str, Sequence[str]] = {
+    "mlflow-default": (),
+    "mlflow-postgresql-and-bucket": (*STATELESS, "replicas=2"),
+    "mlflow-everything": (
+        *STATELESS,
+        *("replicas=3", "auth.enabled=true", "auth.existingSecret=login", "caBundle.secret=ca"),
+        *("ingress.enabled=true", "ingress.hosts={mlflow.example.com}"),
+        *("httpRoute.enabled=true", "httpRoute.hostnames={ml.example.com}", "httpRoute.parentRefs[0].name=gateway"),
+        *("networkPolicy.enabled=true", "serviceMonitor.enabled=true", "garbageCollection.enabled=true"),
+    ),
+}
+"""The values of each snapshot."""
 TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 HEADER = "# Generated from charts/cairn with its default values (`make generate`); do not edit.\n"
@@ -43,7 +63,16 @@ def main() -> int:
 def generated_files() -> dict[Path, str]:
     """Return the text of the generated files."""
     readmes = sorted(CHARTS.glob("*/README.md"))
-    return {**{readme: with_values(readme) for readme in readmes}, OPERATOR: HEADER + operator()}
+    snapshots = {SNAPSHOTS / f"{name}.yaml": snapshot(settings) for name, settings in RENDERED.items()}
+    return {**{readme: with_values(readme) for readme in readmes}, OPERATOR: HEADER + operator(), **snapshots}
+
+
+def snapshot(settings: Sequence[str]) -> str:
+    """Return the chart of MLflow with these values."""
+    given = [f"--set={setting}" for setting in settings]
+    return _output(
+        [helm(), "template", "mlflow", str(CHARTS / "mlflow"), "--namespace=ml", "--kube-version=1.34", *given]
+    )
 
 
 def with_values(readme: Path) -> str:
