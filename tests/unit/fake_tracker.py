@@ -9,13 +9,12 @@ from itertools import count
 
 from cairn.clients.cluster import Cluster
 from cairn.components.connections import Connections, Reachable
+from cairn.components.model_versions import ModelVersion, RegistryClient
 from cairn.components.records import (
     Dataset,
     FoundRecord,
-    ModelVersion,
     Record,
     RecordGoneError,
-    RegistryClient,
     TrackerClient,
     TrackerError,
     TrackerUnavailableError,

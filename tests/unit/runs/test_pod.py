@@ -6,7 +6,7 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.api.pod_template import EnvVar
-from cairn.components.records import StepAccess
+from cairn.components.step_access import StepAccess
 from cairn.runs.pod import RESULTS_FILE, Attempt, build_pod, pod_settings
 from tests.unit.builders import (
     inputs,

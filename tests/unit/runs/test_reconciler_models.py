@@ -11,7 +11,7 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
 from cairn.components.base import StoreUnavailableError
-from cairn.components.records import ModelVersion
+from cairn.components.model_versions import ModelVersion
 from cairn.runs import registered_run, tracking
 from cairn.runs.reconciler import RETRY_FOLLOW_UP_SECONDS
 from tests.unit.builders import RUN, component_body, run_body, run_spec, stack_body, step

@@ -12,7 +12,8 @@ from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.store import Key
 from cairn.components.errors import ComponentError
-from cairn.components.records import StepAccess, TrackerClient
+from cairn.components.records import TrackerClient
+from cairn.components.step_access import StepAccess
 
 Config = TypeVar("Config", bound=Model)
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cairn.api.base import JsonObject
 from cairn.components.errors import ComponentError
+from cairn.components.model_versions import RegistryClient
 
 RecordState = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -67,22 +67,6 @@ class FoundRecord:
     """Whether it goes on, and has neither params nor metrics."""
 
 
-@dataclass(frozen=True)
-class StepAccess:
-    """What a step's own container needs, so that what its code records lands where it belongs."""
-
-    env: Sequence[JsonObject] = ()
-    """Kubernetes EnvVars; credentials by `secretKeyRef` only."""
-    volumes: Sequence[JsonObject] = ()
-    volume_mounts: Sequence[JsonObject] = field(default_factory=tuple)
-
-    def __add__(self, other: StepAccess) -> StepAccess:
-        """Return what is needed for both."""
-        return StepAccess(
-            [*self.env, *other.env], [*self.volumes, *other.volumes], [*self.volume_mounts, *other.volume_mounts]
-        )
-
-
 class TrackerError(ComponentError):
     """A tracker does not do what it is asked for."""
 
@@ -93,40 +77,6 @@ class TrackerUnavailableError(TrackerError):
 
 class RecordGoneError(TrackerError):
     """It has the record no more, or the experiment."""
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """What is to be registered."""
-
-    model: str
-    uri: str
-    """Where the artifact is."""
-    digest: str
-    record_id: str | None
-    """The record of the attempt that has written it, where there is one."""
-    description: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-class RegistryClient(ABC):
-    """The operator's way into the model registry of a tracker. Methods raise TrackerError."""
-
-    @abstractmethod
-    async def register(self, version: ModelVersion) -> str:
-        """Have a version in the registry, unless it is there; return its number."""
-
-    @abstractmethod
-    async def set_alias(self, model: str, alias: str, version: str) -> None:
-        """Have a version bear an alias, and no other one."""
-
-    @abstractmethod
-    async def drop_alias(self, model: str, alias: str, version: str) -> None:
-        """Have a version not bear an alias; another version that does keeps it."""
-
-    @abstractmethod
-    async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a version."""
 
 
 class TrackerClient(ABC):

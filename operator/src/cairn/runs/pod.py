@@ -18,7 +18,7 @@ from cairn.api.pipelinerun import Parameter
 from cairn.api.pipelinerun_status import ArtifactStatus
 from cairn.api.pod_template import PodTemplate
 from cairn.api.step import InputArtifact, Step
-from cairn.components.records import StepAccess
+from cairn.components.step_access import StepAccess
 from cairn.runs import naming
 from cairn.runs.graph import inputs_of, outputs_of, results_of
 from cairn.runs.instances import item_of

@@ -11,7 +11,8 @@ from cairn.api.registration import PENDING_ALIAS, RegistrationState, Registratio
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.components.errors import ComponentError
-from cairn.components.records import ModelVersion, TrackerError
+from cairn.components.model_versions import ModelVersion
+from cairn.components.records import TrackerError
 from cairn.runs.cel import Answer, Question
 from cairn.runs.registration import AWAITING_APPROVAL, LONGEST_MESSAGE, Decision, Place, Wanted, approval_ends
 from cairn.runs.tracker_gate import TrackerGate

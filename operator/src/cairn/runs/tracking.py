@@ -21,7 +21,8 @@ from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, ExperimentTracker
 from cairn.components.connections import Connections
 from cairn.components.neighbours import Neighbours
-from cairn.components.records import StepAccess, TrackerClient, TrackerUnavailableError
+from cairn.components.records import TrackerClient, TrackerUnavailableError
+from cairn.components.step_access import StepAccess
 from cairn.runs.instances import RunSteps
 from cairn.runs.tracked_run import TrackedRun
 from cairn.runs.tracker_gate import TrackerGate

@@ -7,7 +7,7 @@ from typing import Any
 
 from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
-from cairn.components.records import StepAccess
+from cairn.components.step_access import StepAccess
 
 CONTEXT = {"cairn.run": "wine-1", "cairn.step": "train"}
 

@@ -11,8 +11,9 @@ from cairn.clients.kubernetes import STACK_COMPONENTS
 from cairn.clients.mlflow import Access
 from cairn.components.experiment_tracker.mlflow.client import MLflowClient
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
+from cairn.components.model_versions import ModelVersion
 from cairn.components.neighbours import Neighbours
-from cairn.components.records import ModelVersion, TrackerError
+from cairn.components.records import TrackerError
 from tests.unit.builders import BUCKET_SPEC, component_body
 from tests.unit.fake_kubernetes import World
 from tests.unit.fake_mlflow import FakeMLflow

@@ -22,6 +22,7 @@ from cairn.clients.kubernetes import CLAIMS, JOBS
 from cairn.clients.store import Key
 from cairn.clients.wake import Wake
 from cairn.components.base import Release, Verdict
+from cairn.components.releases import verdicts
 from cairn.components.releases.drift import drift
 from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name, state_label
 from cairn.components.releases.plan import (
@@ -36,6 +37,7 @@ from cairn.components.releases.plan import (
 )
 from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of
 from cairn.components.releases.values import state_of, values_of
+from cairn.components.releases.verdicts import Doing
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +59,7 @@ REMOVED = "removed"
 class _Work:
     """What Helm does for a component."""
 
-    doing: str
-    """As the reason of a condition."""
+    doing: Doing
     state: str
     """The desired state it is done for."""
     task: asyncio.Task[None]
@@ -73,7 +74,7 @@ class _Failure:
     """What Helm last failed at."""
 
     state: str
-    doing: str
+    doing: Doing
     words: str
     count: int
     retry: float
@@ -134,10 +135,7 @@ class ReleaseKeeper:
         try:
             return await self._keep(component, release, self.state_of(component, release), touched=touched)
         except HelmError as error:
-            release_is = f"release {component[0]}/{release_name(component[1])}"
-            return Verdict.unknown(
-                "HelmFailed", f"Helm does not tell how {release_is} is, and is asked again; mend what it says: {error}"
-            )
+            return verdicts.not_told(_full_name(component), str(error))
 
     async def _keep(self, component: Key, release: Release, state: str, *, touched: bool) -> Verdict | None:
         if await self._is_at_work(component, state):
@@ -161,11 +159,7 @@ class ReleaseKeeper:
             case Wait(failed, install):
                 return await self._failed(component, state, failed, install=install)
             case NotOurs():
-                message = (
-                    f"Helm release {namespace}/{name} is not one of this StackComponent; uninstall that release, or give the "
-                    "StackComponent another name."
-                )
-                return Verdict.failed("HelmReleaseNameTaken", message)
+                return verdicts.name_taken(_full_name(component))
 
     async def remove(self, component: Key, *, keep_data: bool) -> Verdict | None:
         """Have a component's release removed, and its volumes; None where nothing is left, else what is being done or is wrong.
@@ -215,8 +209,8 @@ class ReleaseKeeper:
     def _upgrade(self, component: Key, release: Release, state: str, *, number: int, install: bool) -> Verdict:
         failure = self._waits(component, state)
         if failure is not None:
-            return self._told(component, failure.words, install=install)
-        doing = "HelmInstalling" if install else "HelmUpgrading"
+            return verdicts.failed(_full_name(component), failure.words, install=install)
+        doing: Doing = "HelmInstalling" if install else "HelmUpgrading"
         upgrade = self._helm.upgrade(
             component[0],
             release_name(component[1]),
@@ -230,19 +224,14 @@ class ReleaseKeeper:
     def _roll_back(self, component: Key, state: str, revision: int) -> Verdict:
         failure = self._waits(component, state)
         if failure is not None and failure.doing == "HelmRollingBack":
-            message = (
-                f"Helm could not go back to revision {revision} of the release; mend what it says: {failure.words}"
-            )
-            return Verdict.failed("HelmUpgradeFailed", message)
+            return verdicts.not_rolled_back(_full_name(component), revision, failure.words)
         rollback = self._helm.rollback(component[0], release_name(component[1]), revision)
         return self._begin(component, "HelmRollingBack", state, rollback)
 
     def _uninstall(self, component: Key, state: str) -> Verdict:
         failure = self._waits(component, state)
         if failure is not None and failure.doing == "HelmUninstalling":
-            name = release_name(component[1])
-            message = f"Helm could not uninstall release {component[0]}/{name}, and tries again; mend what it says: {failure.words}"
-            return Verdict.failed("HelmUninstallFailed", message)
+            return verdicts.not_uninstalled(_full_name(component), failure.words)
         uninstall = self._helm.uninstall(component[0], release_name(component[1]), seconds=GONE_SECONDS)
         return self._begin(component, "HelmUninstalling", state, uninstall)
 
@@ -266,7 +255,7 @@ class ReleaseKeeper:
         verdict = self._upgrade(component, release, state, number=revision + 1, install=False)
         return Verdict(verdict.ready, verdict.reason, f"{verdict.message} What was changed: {'; '.join(found)}.")
 
-    def _begin(self, component: Key, doing: str, state: str, action: Coroutine[Any, Any, None]) -> Verdict:
+    def _begin(self, component: Key, doing: Doing, state: str, action: Coroutine[Any, Any, None]) -> Verdict:
         async def carry_out() -> None:
             try:
                 async with self._processes:
@@ -299,7 +288,7 @@ class ReleaseKeeper:
         count = before.count + 1 if before is not None and before.state == state else 1
         retry = self._clock.monotonic() + backoff_seconds(count)
         self._failures[component] = _Failure(state, work.doing, told, count, retry)
-        logger.warning("%s of release %s/%s failed: %s", work.doing, component[0], release_name(component[1]), told)
+        logger.warning("%s of release %s failed: %s", work.doing, _full_name(component), told)
 
     def _give_up_if_stuck(self, component: Key, work: _Work) -> None:
         """Stop an upgrade whose pods cannot start: the release before it is to serve again."""
@@ -315,40 +304,30 @@ class ReleaseKeeper:
         pods = self._cluster.release_pods.indexed(component[0], release_name(component[1]))
         return of_attempt(pods, work.began) if work.began is not None else ()
 
-    # ---- what is told
-
     def _progress(self, component: Key) -> Verdict:
-        work, release = self._work[component], f"{component[0]}/{release_name(component[1])}"
-        does = {
-            "HelmInstalling": "installs release {}",
-            "HelmUpgrading": "upgrades release {}",
-            "HelmRollingBack": "rolls release {} back to what worked",
-            "HelmUninstalling": "uninstalls release {}",
-        }[work.doing].format(release)
-        problem = problem_of(self._pods_of_attempt(component, work)) if work.doing != "HelmUninstalling" else None
-        told = f" So far, {problem}." if problem is not None else ""
-        failure = self._failures.get(component)
-        if failure is not None and failure.state == work.state and work.doing == "HelmRollingBack":
-            told = f" It failed before: {failure.words}."
-        when = "" if work.began is not None else ", once it is done with others"
-        return Verdict.unknown(work.doing, f"Helm {does}{when}.{told}")
+        work, failure = self._work[component], self._failures.get(component)
+        looks = work.doing in {"HelmInstalling", "HelmUpgrading"}
+        return verdicts.at_work(
+            work.doing,
+            _full_name(component),
+            waits=work.began is None and self._processes.locked(),
+            problem=problem_of(self._pods_of_attempt(component, work)) if looks else None,
+            failure=failure.words if failure is not None and failure.state == work.state else None,
+        )
 
     async def _failed(self, component: Key, state: str, revision: int, *, install: bool) -> Verdict:
         failure = self._failures.get(component)
-        if failure is None or failure.state != state:
-            async with self._questions:
-                words = await self._helm.description(component[0], release_name(component[1]), revision)
-            return self._told(component, words, install=install)
-        return self._told(component, failure.words, install=install)
-
-    def _told(self, component: Key, words: str, *, install: bool) -> Verdict:
-        release = f"{component[0]}/{release_name(component[1])}"
-        if install:
-            message = f"Helm could not install release {release}, and tries again; mend what it says: {words}"
-            return Verdict.failed("HelmInstallFailed", message)
-        message = f"Helm could not upgrade release {release} and went back to what worked; mend what it says: {words}"
-        return Verdict.failed("HelmUpgradeFailed", message)
+        if failure is not None and failure.state == state:
+            return verdicts.failed(_full_name(component), failure.words, install=install)
+        async with self._questions:
+            words = await self._helm.description(component[0], release_name(component[1]), revision)
+        return verdicts.failed(_full_name(component), words, install=install)
 
     def _forget(self, component: Key) -> None:
         for known in (self._failures, self._repairs, self._compared, self._manifests):
             known.pop(component, None)
+
+
+def _full_name(component: Key) -> str:
+    """Return the name of a component's release with its namespace."""
+    return f"{component[0]}/{release_name(component[1])}"

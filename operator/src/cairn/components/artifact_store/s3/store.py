@@ -16,8 +16,8 @@ from cairn.components.artifact_store.s3.diagnosis import (
 )
 from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
 from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Surroundings, Verdict
-from cairn.components.records import StepAccess
 from cairn.components.secrets import UnusableError, certificates, credential, from_secret, has_key, secret_named
+from cairn.components.step_access import StepAccess
 
 CHECK_SECONDS = 8
 """How long the requests of one check may take together."""

@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from cairn.clients.mlflow import MLflow
 from cairn.clients.mlflow_registry import MLflowModels
 from cairn.components.experiment_tracker.mlflow.diagnosis import ACCESS_DENIED
-from cairn.components.records import ModelVersion, RegistryClient, TrackerError, TrackerUnavailableError
+from cairn.components.model_versions import ModelVersion, RegistryClient
+from cairn.components.records import TrackerError, TrackerUnavailableError
 
 DIGEST_TAG = "cairn.artifact.digest"
 

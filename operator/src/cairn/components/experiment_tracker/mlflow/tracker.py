@@ -15,9 +15,10 @@ from cairn.components.experiment_tracker.mlflow.chart_values import path_of, rel
 from cairn.components.experiment_tracker.mlflow.client import PARENT_TAG, MLflowClient
 from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
-from cairn.components.records import StepAccess, TrackerUnavailableError
+from cairn.components.records import TrackerUnavailableError
 from cairn.components.releases.naming import release_name
 from cairn.components.secrets import UnusableError, certificates, credential, from_secret, secret_named
+from cairn.components.step_access import StepAccess
 
 OLDEST_VERSION = (3, 0)
 """The oldest MLflow whose API Cairn is tried with."""
