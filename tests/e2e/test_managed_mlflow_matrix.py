@@ -44,7 +44,7 @@ WAYS = list(product(("sqlite", "postgresql"), ("Proxied", "Direct"), ("open", "l
         for way in WAYS
     ],
 )
-def test_a_run_is_recorded_and_its_artifacts_are_kept_in_the_bucket(
+def test_a_run_is_recorded_with_its_artifacts_in_the_bucket_and_then_the_server_goes(
     stacks: Cluster, s3_service: S3Server, bucket: str, store: str, access: str, login: str
 ) -> None:
     fields: dict[str, Any] = {"artifactStoreRef": {"name": "bucket"}, "artifactAccess": access}
@@ -71,3 +71,7 @@ def test_a_run_is_recorded_and_its_artifacts_are_kept_in_the_bucket(
     assert states(body) == {"records": "Succeeded", "reads": "Succeeded"}
     kept = s3_service.keys(f"s3://{bucket}/{stacks.namespace}/.mlflow/tracking")
     assert [key for key in kept if key.endswith("note.txt")]
+
+    stacks.delete("Stack", "tracked")
+    stacks.delete("StackComponent", "tracking")
+    stacks.wait_gone("StackComponent", "tracking", 120)
