@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -10,12 +11,15 @@ from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.components import reconciler as module
 from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import Verdict
+from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
+from cairn.components.model_registry.mlflow.registry import MLflowRegistry
 from cairn.components.reconciler import ComponentReconciler
-from tests.unit.builders import BUCKET_SPEC, NOW, component_body, stack_body
+from tests.unit.builders import BUCKET_SPEC, MLFLOW_SPEC, NOW, component_body, stack_body
 from tests.unit.fake_helm import FakeHelm, release_keeper
 from tests.unit.fake_kubernetes import World
 
 FINALIZER = "cairn.dev/finalizer"
+MLFLOW = ("ml", "mlflow")
 GOOD = Verdict.usable("It works.", "https://s3.example.com")
 BAD = Verdict.failed("BucketNotFound", "There is no bucket; create it.")
 
@@ -290,3 +294,106 @@ class TestDeletion:
         await world.reconcile()
 
         assert world.kubernetes.all(STACK_COMPONENTS) == []
+
+
+class TestRelease:
+    """Of a tracker whose server Cairn installs."""
+
+    @pytest.fixture
+    def world(self, monkeypatch: pytest.MonkeyPatch) -> ComponentWorld:
+        world = ComponentWorld()
+        monkeypatch.setattr(MLflowTracker, "check", lambda _self, kubernetes, _surroundings: world.check(kubernetes))
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.seconds))
+        server = {"artifactStoreRef": {"name": "bucket"}}
+        world.apply(STACK_COMPONENTS, component_body("mlflow", {"experimentTracker": {"mlflow": {"server": server}}}))
+        world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
+        world.secret("1")
+        return world
+
+    async def reconcile(self, world: ComponentWorld) -> tuple[str, str]:
+        """Reconcile the tracker until Helm has nothing to do; return status and reason of Ready."""
+        await world.reconcile("mlflow")
+        while world.releases.is_busy(MLFLOW):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await world.reconcile("mlflow")
+        return self.ready(world)
+
+    def ready(self, world: ComponentWorld) -> tuple[str, str]:
+        condition = world.condition(STACK_COMPONENTS, "mlflow", "Ready")
+        return condition["status"], condition["reason"]
+
+    async def test_what_helm_does_is_told_and_the_check_follows(self, world: ComponentWorld):
+        await world.reconcile("mlflow")
+        assert (self.ready(world), world.checks) == (("Unknown", "HelmInstalling"), 0)
+
+        assert await self.reconcile(world) == ("True", "Checked")
+        assert world.events() == [("Normal", "HelmInstalling"), ("Normal", "Checked")]
+
+    async def test_a_failure_keeps_the_address_that_is_known(self, world: ComponentWorld):
+        await self.reconcile(world)
+        world.helm.fails["refuses"] = "values don't meet the specifications of the schema"
+        world.secret("2")
+
+        assert await self.reconcile(world) == ("False", "HelmUpgradeFailed")
+        assert world.kubernetes.one(STACK_COMPONENTS, "mlflow")["status"]["endpoint"] == GOOD.endpoint
+
+    async def test_a_secret_of_its_bucket_that_is_rotated_is_an_upgrade(self, world: ComponentWorld):
+        await self.reconcile(world)
+        world.secret("2")
+
+        await self.reconcile(world)
+
+        assert world.helm.asked == ["upgrade", "upgrade"]
+
+    async def test_without_its_bucket_nothing_is_changed(self, world: ComponentWorld):
+        await self.reconcile(world)
+        world.kubernetes.remove(STACK_COMPONENTS, "ml", "bucket")
+
+        assert await self.reconcile(world) == ("False", "ArtifactStoreNotFound")
+        assert world.helm.asked == ["upgrade"]
+
+    async def test_it_is_looked_at_when_an_object_of_it_has_changed(self, world: ComponentWorld):
+        await self.reconcile(world)
+        checks = world.checks
+        await world.reconcile("mlflow")
+        assert world.checks == checks
+
+        world.reconciler.release_changed(MLFLOW)
+        await world.reconcile("mlflow")
+
+        assert world.checks == checks + 1
+
+    async def test_a_component_goes_when_its_release_is_gone(self, world: ComponentWorld):
+        await self.reconcile(world)
+        body = world.kubernetes.one(STACK_COMPONENTS, "mlflow")
+        body["metadata"] |= {"deletionTimestamp": NOW, "generation": 2}
+        world.apply(STACK_COMPONENTS, body)
+        world.helm.hold()
+
+        await world.reconcile("mlflow")
+        assert self.ready(world) == ("Unknown", "HelmUninstalling")
+
+        world.helm.released.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await world.reconcile("mlflow")
+        assert ("stackcomponents", "ml", "mlflow") not in world.kubernetes.objects
+
+
+async def test_a_component_is_checked_again_when_one_changes_that_it_refers_to(
+    world: ComponentWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(MLflowRegistry, "check", lambda _self, kubernetes, _surroundings: world.check(kubernetes))
+    registry = {"modelRegistry": {"mlflow": {"trackerRef": {"name": "mlflow"}}}}
+    world.apply(STACK_COMPONENTS, component_body("models", registry))
+    world.apply(STACK_COMPONENTS, component_body("mlflow", MLFLOW_SPEC, ready=True))
+    await world.reconcile("models")
+    await world.reconcile("models")
+    assert world.checks == 1
+    assert world.reconciler.depends_on(("ml", "models"), "mlflow")
+
+    world.apply(STACK_COMPONENTS, component_body("mlflow", MLFLOW_SPEC, ready=False))
+    await world.reconcile("models")
+
+    assert world.checks == 2

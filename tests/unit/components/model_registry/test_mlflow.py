@@ -13,7 +13,7 @@ from cairn.components.experiment_tracker.mlflow.client import MLflowClient
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
 from cairn.components.model_versions import ModelVersion
 from cairn.components.neighbours import Neighbours
-from cairn.components.records import TrackerError
+from cairn.components.records import TrackerError, TrackerUnavailableError
 from tests.unit.builders import BUCKET_SPEC, component_body
 from tests.unit.fake_kubernetes import World
 from tests.unit.fake_mlflow import FakeMLflow
@@ -128,4 +128,19 @@ class TestVersions:
         server.broken = 400
 
         with pytest.raises(TrackerError):
+            await client.registry.register(VERSION)
+
+    async def test_a_model_of_somebody_else_says_nothing_of_others(self, client: MLflowClient, server: FakeMLflow):
+        server.broken = 403
+
+        with pytest.raises(TrackerError) as raised:
+            await client.registry.register(VERSION)
+
+        assert not isinstance(raised.value, TrackerUnavailableError)
+        assert raised.value.reason == "AccessDenied"
+
+    async def test_a_server_that_fails_is_away_for_all(self, client: MLflowClient, server: FakeMLflow):
+        server.broken = 503
+
+        with pytest.raises(TrackerUnavailableError):
             await client.registry.register(VERSION)

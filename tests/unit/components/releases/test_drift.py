@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import DEPLOYMENTS, NotFoundError, Resource
+from cairn.clients.kubernetes import DEPLOYMENTS, InvalidError, NotFoundError, Resource
 from cairn.components.releases.drift import drift
 from tests.unit.fake_kubernetes import FakeKubernetes, copied
 
@@ -70,3 +70,16 @@ async def test_an_object_that_goes_between_two_questions_is_missing():
     kubernetes.objections["get deployments"] = lambda _: NotFoundError(404, "NotFound", "not found")
 
     assert await drift(kubernetes, "ml", [MANIFEST]) == ["Deployment tracking-server is missing"]
+
+
+async def test_an_object_that_cannot_be_compared_is_left_alone():
+    class Refusing(Applying):
+        """An API server with a webhook that knows no dry run."""
+
+        async def apply_dry_run(self, resource: Resource, namespace: str, body: JsonObject) -> JsonObject:
+            raise InvalidError(400, "BadRequest", "admission webhook does not support dry run")
+
+    kubernetes = Refusing()
+    deployed(kubernetes, replicas=0)
+
+    assert await drift(kubernetes, "ml", [MANIFEST]) == []
