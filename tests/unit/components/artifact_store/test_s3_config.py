@@ -152,3 +152,17 @@ def test_access_by_the_identity_of_a_service_account():
     assert not [variable for variable in access.env if "valueFrom" in variable]
     assert not access.volumes
     assert not access.volume_mounts
+
+
+def test_code_that_uses_the_bucket_itself_has_its_address_its_key_and_its_authority():
+    store = s3(endpoint="https://s3.example.com", caSecretRef={"name": "authority", "key": "ca.pem"}, **CREDENTIALS)
+
+    access = store.code_access
+
+    env = {variable["name"]: variable.get("value") for variable in access.env}
+    assert env["MLFLOW_S3_ENDPOINT_URL"] == env["AWS_ENDPOINT_URL_S3"] == "https://s3.example.com"
+    assert env["AWS_CA_BUNDLE"] == "/cairn/code-ca/ca.crt"
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= env.keys()
+    (volume,) = access.volumes
+    assert volume["secret"]["secretName"] == "authority"
+    assert volume["name"] not in {other["name"] for other in store.access.volumes}, "one pod may have both"

@@ -28,9 +28,11 @@ class MLflowRegistryClient(RegistryClient):
         """Create the version, unless one has the same source and digest; return its number."""
         async with self._of_this_model():
             await self._models.need_model(version.model)
-            for found in await self._models.versions_of(version.model, version.uri):
-                if {"key": DIGEST_TAG, "value": version.digest} in found.get("tags", []):
-                    return str(found["version"])
+            tag = {"key": DIGEST_TAG, "value": version.digest}
+            found = await self._models.versions_of(version.model, version.uri)
+            same = [int(one["version"]) for one in found if tag in one.get("tags", [])]
+            if same:
+                return str(min(same))  # a server that does what it has not answered may have made another one
             return await self._models.create_version(
                 version.model,
                 version.uri,
