@@ -338,6 +338,17 @@ class TestRelease:
         assert await self.reconcile(world) == ("False", "HelmUpgradeFailed")
         assert world.kubernetes.one(STACK_COMPONENTS, "mlflow")["status"]["endpoint"] == GOOD.endpoint
 
+    async def test_a_failure_tells_whether_what_was_there_before_serves(self, world: ComponentWorld):
+        await self.reconcile(world)
+        world.helm.fails["refuses"] = "values don't meet the specifications of the schema"
+        world.verdict = BAD
+        world.secret("2")
+
+        await self.reconcile(world)
+
+        message = world.condition(STACK_COMPONENTS, "mlflow", "Ready")["message"]
+        assert message.endswith("Besides, BucketNotFound: There is no bucket; create it.")
+
     async def test_a_secret_of_its_bucket_that_is_rotated_is_an_upgrade(self, world: ComponentWorld):
         await self.reconcile(world)
         world.secret("2")

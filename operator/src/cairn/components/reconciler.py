@@ -21,6 +21,7 @@ from cairn.components.errors import ComponentError
 from cairn.components.neighbours import Neighbours
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load, loaded
 from cairn.components.releases.keeper import ReleaseKeeper
+from cairn.components.releases.verdicts import UPGRADE_FAILED
 from cairn.components.usage import users_of
 
 READY = "Ready"
@@ -142,9 +143,13 @@ class ComponentReconciler:
             return last
         self._touched.discard(key)
         verdict = await self._releases.keep(key, release, touched=touched) if release is not None else None
-        if verdict is not None:
-            return self._keep(key, basis, replace(verdict, endpoint=_endpoint(body)))
-        return self._keep(key, basis, await flavor.check(self._cluster.kubernetes, neighbours))
+        if verdict is None:
+            return self._keep(key, basis, await flavor.check(self._cluster.kubernetes, neighbours))
+        message = verdict.message
+        if verdict.reason == UPGRADE_FAILED:  # does what was there before serve?
+            found = await flavor.check(self._cluster.kubernetes, neighbours)
+            message = message if found.ready else f"{message} Besides, {found.reason}: {found.message}"
+        return self._keep(key, basis, replace(verdict, message=message, endpoint=_endpoint(body)))
 
     def _keep(self, key: Key, basis: Basis, verdict: Verdict) -> Check:
         interval = self._interval if verdict.ready else self._retry_interval

@@ -9,6 +9,7 @@ from cairn.components.base import Verdict
 
 Doing = Literal["HelmInstalling", "HelmUpgrading", "HelmRollingBack", "HelmUninstalling"]
 """What Helm does, as the reason of a condition."""
+UPGRADE_FAILED = "HelmUpgradeFailed"
 DOES: Mapping[Doing, str] = {
     "HelmInstalling": "installs release {}",
     "HelmUpgrading": "upgrades release {}",
@@ -35,13 +36,13 @@ def failed(release: str, words: str, *, install: bool) -> Verdict:
         message = f"Helm could not install release {release}, and tries again; mend what it says: {words}"
         return Verdict.failed("HelmInstallFailed", message)
     message = f"Helm could not upgrade release {release} and went back to what worked; mend what it says: {words}"
-    return Verdict.failed("HelmUpgradeFailed", message)
+    return Verdict.failed(UPGRADE_FAILED, message)
 
 
 def not_rolled_back(release: str, revision: int, words: str) -> Verdict:
     """Return the verdict on an upgrade that has failed, and from which Helm could not go back."""
     message = f"Helm could not go back to revision {revision} of release {release}; mend what it says: {words}"
-    return Verdict.failed("HelmUpgradeFailed", message)
+    return Verdict.failed(UPGRADE_FAILED, message)
 
 
 def not_uninstalled(release: str, words: str) -> Verdict:
