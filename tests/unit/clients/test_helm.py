@@ -112,6 +112,8 @@ async def test_helm_is_told_to_stop_when_nobody_awaits_it_any_more(script: Scrip
     os.mkfifo(f"{script.path}.begun")
     task = asyncio.create_task(helm.rollback("ml", "tracker", 2))
     await asyncio.to_thread(script.left, "begun")
+    while not helm.running:  # noqa: ASYNC110 - asyncio kills what it is still connecting to, and tells nobody when it is
+        await asyncio.sleep(0)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -68,6 +68,11 @@ class Helm:
         self._program = program
         self._running: set[Process] = set()
 
+    @property
+    def running(self) -> int:
+        """How many of its processes run."""
+        return len(self._running)
+
     def kill(self) -> None:
         """End what runs, at once: a release stays marked as being worked on, and not as failed."""
         for process in self._running:
