@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,11 @@ from tests.bench import report
 from tests.bench.arms import Order
 from tests.bench.cost import by_verb, requests_of, updates
 from tests.bench.follow import Sightings
-from tests.bench.names import CAIRN_JOBS, PLAIN_JOBS, REAL
+from tests.bench.names import CAIRN_JOBS, PLAIN_JOBS, RAISED, REAL, TRACKED, UNTRACKED
+from tests.bench.parts import TRACKED_RUNS, TRACKING_FAULTS
 from tests.bench.results import Measurement, OperatorCost, Part, Results
 from tests.bench.statistics import quantile
+from tests.bench.tables import tracking
 from tests.bench.targets import verdicts
 from tests.bench.work import Task, Work, chain, fan_out, for_each, layers
 
@@ -94,6 +97,27 @@ def test_a_target_compares_medians(seconds: float, met: bool) -> None:
     results = Results(parts={"chain": Part(date="", commit="", measurements=measurements)})
 
     assert next(verdicts(results)).met is met
+
+
+@pytest.mark.parametrize(("requests", "met"), [(34, True), (36, False)])
+def test_requests_to_the_tracker_are_counted_for_each_run(requests: int, met: bool) -> None:
+    common: dict[str, Any] = {"part": TRACKED_RUNS, "cluster": RAISED, "runs": 2, "steps": 3, "seconds": 10}
+    recorded = Measurement(arm=TRACKED, tracker_requests={"POST /runs/create": requests}, **common)
+    measurements = [Measurement(arm=UNTRACKED, **common), recorded]
+    results = Results(parts={TRACKED_RUNS: Part(date="", commit="", measurements=measurements)})
+
+    (verdict,) = verdicts(results)
+    assert (verdict.met, verdict.measured) == (met, f"{requests / 2:.1f}, where 17 may be")
+    assert f"| {requests / 2:.1f} |" in tracking(results)
+
+
+@pytest.mark.parametrize(("seconds", "met"), [(10.4, True), (10.6, False)])
+def test_what_is_wrong_with_a_tracker_is_to_cost_no_time(seconds: float, met: bool) -> None:
+    common: dict[str, Any] = {"part": TRACKING_FAULTS, "cluster": REAL, "runs": 20, "steps": 3}
+    measurements = [Measurement(arm=arm, seconds=took, **common) for arm, took in ((UNTRACKED, 10), ("503", seconds))]
+    results = Results(parts={TRACKING_FAULTS: Part(date="", commit="", measurements=measurements)})
+
+    assert [verdict.met for verdict in verdicts(results)] == [met]
 
 
 def test_results_are_kept_as_they_are(tmp_path: Path) -> None:
