@@ -49,6 +49,9 @@ class Proxy(BaseHTTPRequestHandler):
         if mode == "late":
             time.sleep(LATE_SECONDS)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in NOT_PASSED_ON}
+        if self.command == "POST":
+            # which `kubectl create --raw` leaves out, and MLflow insists on
+            headers["Content-Type"] = "application/json"
         upstream = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=60)
         try:
             upstream.request(self.command, self.path, content, headers)
