@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -55,6 +55,15 @@ class FakeMLflow:
     @property
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
+
+    async def __aenter__(self) -> Self:
+        """Begin to answer."""
+        await self.server.start_server()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Answer no more."""
+        await self.server.close()
 
     @web.middleware
     async def _guard(

@@ -11,7 +11,6 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.clients import informer as module
-from cairn.clients import jitter
 from cairn.clients.informer import LONGEST_BACKOFF_SECONDS, SHORTEST_WATCH_SECONDS, Informer
 from cairn.clients.kubernetes import JOBS, JSON, ApiError, GoneError, Resource
 from cairn.clients.store import ObjectStore
@@ -27,8 +26,7 @@ def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
 
 
 @pytest.fixture(autouse=True)
-def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
+def nothing_by_chance(monkeypatch: pytest.MonkeyPatch, no_jitter: None) -> None:
     monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
 
 

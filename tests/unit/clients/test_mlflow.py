@@ -15,10 +15,8 @@ UID = {"cairn.run.uid": "uid-1"}
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeMLflow]:
-    fake = FakeMLflow()
-    await fake.server.start_server()
-    yield fake
-    await fake.server.close()
+    async with FakeMLflow() as fake:
+        yield fake
 
 
 @pytest.fixture

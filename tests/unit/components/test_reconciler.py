@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.clients import jitter
 from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, ApiError, ForbiddenError, Kubernetes
 from cairn.components import reconciler as module
 from cairn.components.artifact_store.s3.store import S3
@@ -61,11 +60,10 @@ class ComponentWorld(World):
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> ComponentWorld:
+def world(monkeypatch: pytest.MonkeyPatch, no_jitter: None) -> ComponentWorld:
     world = ComponentWorld()
     monkeypatch.setattr(S3, "check", lambda _self, kubernetes, _surroundings: world.check(kubernetes))
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.seconds))
-    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
     world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC))
     return world
 

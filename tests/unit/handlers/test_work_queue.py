@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from cairn.clients import jitter
 from cairn.clients.kubernetes import ApiError, ConflictError
 from cairn.clients.store import Key
 from cairn.handlers import work_queue
@@ -32,9 +31,8 @@ def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
 
 
 @pytest.fixture(autouse=True)
-def no_jitter_and_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def virtual_time(monkeypatch: pytest.MonkeyPatch, no_jitter: None) -> None:
     monkeypatch.setattr(work_queue, "time", SimpleNamespace(monotonic=now))
-    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
 
 
 class Recorder:

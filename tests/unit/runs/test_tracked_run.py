@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
-from cairn.clients import jitter
 from cairn.components.records import Dataset, Metric, Record, TrackerClient
 from cairn.runs.tracked_run import LATE_SECONDS, TrackedRun
 from cairn.runs.tracker_gate import TrackerGate
@@ -30,14 +28,12 @@ KILLED = replace(TRAINING, state="KILLED", ended=2000, closing_tags={"reason": "
 ENDED = replace(WINE, state="FINISHED", ended=3000, closing_tags={"reason": "Completed"})
 
 
+pytestmark = pytest.mark.usefixtures("no_jitter")
+
+
 @pytest.fixture
 def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
     return VirtualTimePolicy()
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
 
 
 class World:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 
-from cairn.clients import jitter
 from cairn.components.records import TrackerClient, TrackerError
 from cairn.runs.tracker_gate import LONGEST_PAUSE_SECONDS, REQUESTS_AT_ONCE, TOLD_AFTER_SECONDS, TrackerGate
 from tests.unit.fake_tracker import AWAY, REFUSED, FakeTracker
 from tests.unit.virtual_time import VirtualTimePolicy, settle
 
+pytestmark = pytest.mark.usefixtures("no_jitter")
+
 
 @pytest.fixture
 def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
     return VirtualTimePolicy()
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jitter, "random", SimpleNamespace(uniform=lambda _low, _high: 1.0))
 
 
 class Way:

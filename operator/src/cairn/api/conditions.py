@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cairn.api.base import Model, Timestamp
+from cairn.api.base import JsonObject, Model, Timestamp
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -60,3 +60,9 @@ def set_condition(
 def find_condition(conditions: Sequence[Condition], type_: str) -> Condition | None:
     """Return the condition of that type, or None."""
     return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def condition_of(body: JsonObject, type_: str) -> JsonObject | None:
+    """Return a condition of an object as the API server has it, or None."""
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == type_), None)

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.store import Key
+from cairn.components.neighbours import Neighbours
 
 RETIRED_SECONDS = 60.0
 """How long requests that use a connection may go on when another one has taken its place."""
@@ -99,6 +100,6 @@ class Connections(Generic[Client]):
         self._open.clear()
 
     def _version(self, component: Reachable[Client]) -> str:
-        secrets = [self._cluster.secrets.get((component.namespace, name)) for name in sorted(component.secrets)]
-        versions = [(secret or {}).get("metadata", {}).get("resourceVersion") for secret in secrets]
+        neighbours = Neighbours(self._cluster, component.namespace)
+        versions = [neighbours.version_of_secret(name) for name in sorted(component.secrets)]
         return json.dumps([component.config.to_json(), versions])

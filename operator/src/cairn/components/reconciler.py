@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cairn.api.base import FINALIZER, JsonObject, first_problem
-from cairn.api.conditions import ConditionStatus, find_condition, set_condition
+from cairn.api.conditions import ConditionStatus, condition_of, find_condition, set_condition
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
 from cairn.clients.cluster import Cluster
@@ -130,7 +130,8 @@ class ComponentReconciler:
         except ValidationError as error:
             return self._keep(key, basis, Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
         neighbours = Neighbours(self._cluster, key[0])
-        basis = replace(basis, secrets=self._secrets(key, flavor), neighbours=self._versions(key, flavor))
+        secrets = tuple((name, neighbours.version_of_secret(name)) for name in sorted(flavor.secrets))
+        basis = replace(basis, secrets=secrets, neighbours=self._versions(key, flavor))
         try:
             release = flavor.release(neighbours)
         except ComponentError as error:
@@ -161,13 +162,9 @@ class ComponentReconciler:
         found: list[str] = []
         for name in sorted(flavor.components):
             body = self._cluster.components.get((key[0], name)) or {"metadata": {}}
-            metadata = body["metadata"]
-            found.append(f"{metadata.get('uid')} {metadata.get('generation')} {_reason(body)}")
+            metadata, ready = body["metadata"], condition_of(body, READY) or {}
+            found.append(f"{metadata.get('uid')} {metadata.get('generation')} {ready.get('reason')}")
         return tuple(found)
-
-    def _secrets(self, key: Key, flavor: AnyFlavor) -> tuple[tuple[str, str], ...]:
-        found = ((name, self._cluster.secrets.get((key[0], name))) for name in sorted(flavor.secrets))
-        return tuple((name, secret["metadata"]["resourceVersion"] if secret else "") for name, secret in found)
 
     async def _write(self, body: JsonObject, verdict: Verdict) -> None:
         old = StackComponentStatus.model_validate(body.get("status") or {}, extra="ignore")
@@ -233,12 +230,6 @@ class ComponentReconciler:
     def _users(self, body: JsonObject) -> tuple[str, ...]:
         metadata = body["metadata"]
         return users_of(metadata["name"], self._cluster.stacks.in_namespace(metadata["namespace"]))
-
-
-def _reason(body: JsonObject) -> str | None:
-    """Return the reason of a component's condition Ready."""
-    conditions = (body.get("status") or {}).get("conditions") or ()
-    return next((item["reason"] for item in conditions if item["type"] == READY), None)
 
 
 def _endpoint(body: JsonObject) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 
-from cairn.api.base import JsonObject
+from cairn.api.base import JsonObject, SecretKeyRef
 from cairn.clients.kubernetes import SECRETS, Kubernetes, NotFoundError
 from cairn.components.errors import ComponentError
 
@@ -75,3 +75,10 @@ def from_secret(secret: str, key: str, *, name: str | None = None, optional: boo
     if optional:
         ref["optional"] = True
     return {"name": name or key, "valueFrom": {"secretKeyRef": ref}}
+
+
+def mounted(ref: SecretKeyRef, volume: str, directory: str, file: str) -> tuple[JsonObject, JsonObject]:
+    """Return the volume, and its mount, that put a Secret's key into a file of a directory."""
+    items = [{"key": ref.key, "path": file}]
+    mount = {"name": volume, "mountPath": directory, "readOnly": True}
+    return {"name": volume, "secret": {"secretName": ref.name, "items": items}}, mount

@@ -33,13 +33,12 @@ from cairn.components.usage import components_of
 from cairn.handlers.work_queue import Reconcile, WorkQueue
 from cairn.runs import naming
 from cairn.runs.cel_evaluator import ProcessEvaluator
+from cairn.runs.follow_up import is_followed_up
 from cairn.runs.needed import needed_of_job, needed_of_pod
 from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
-from cairn.runs.registration import is_to_be_registered
 from cairn.runs.retention import KEPT_OF_SPEC
-from cairn.runs.tracking_status import is_to_be_recorded
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
 
@@ -292,8 +291,7 @@ def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:
         return
     body["metadata"].pop("managedFields", None)
     (body["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)  # the whole object once more
-    has_ended = (body.get("status") or {}).get("completionTime")
-    if has_ended and not is_to_be_recorded(body) and not is_to_be_registered(body):
+    if (body.get("status") or {}).get("completionTime") and not is_followed_up(body):
         body["spec"] = {field: body["spec"][field] for field in KEPT_OF_SPEC if field in body["spec"]}
     store.put(body)
 

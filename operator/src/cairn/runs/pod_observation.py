@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from cairn.api.base import JsonObject
+from cairn.api.conditions import condition_of
 from cairn.api.step import Step
 from cairn.runs import naming
 from cairn.runs.container_status import (
@@ -379,10 +380,7 @@ def _waiting(view: _View) -> tuple[str | None, str | None]:
         hindrance = stuck(container)
         if hindrance is not None:
             return hindrance
-    scheduled = next(
-        (item for item in view.pod.get("status", {}).get("conditions", ()) if item["type"] == "PodScheduled"),
-        None,
-    )
+    scheduled = condition_of(view.pod, "PodScheduled")
     if scheduled and scheduled["status"] == "False":
         return scheduled.get("reason", "Unschedulable"), str(scheduled.get("message", ""))
     return None, None

@@ -27,6 +27,7 @@ from cairn.runs.attempts import AttemptReader
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.earlier_runs import EarlierRuns
 from cairn.runs.finished import FinishedRuns
+from cairn.runs.follow_up import is_followed_up
 from cairn.runs.graph import StepGraph
 from cairn.runs.hold import RETRY_REFUSED_SECONDS, Hold
 from cairn.runs.image_digests import ImageDigests
@@ -43,7 +44,6 @@ from cairn.runs.pod_objections import PodObjections
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.registering import RunRegistration
-from cairn.runs.registration import is_to_be_registered
 from cairn.runs.rerun import is_itself
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
@@ -51,7 +51,6 @@ from cairn.runs.step_cache import StepCache
 from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
 from cairn.runs.tracking import RunTracking
-from cairn.runs.tracking_status import is_to_be_recorded
 from cairn.runs.validation import problems_of
 from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import Workloads, refusal_of
@@ -117,8 +116,7 @@ class RunReconciler:
             await self._recorder.acknowledge(body, status)
             await self._workloads.remove_left_over(body, status)
             await self._workloads.release_all(key)
-            unfinished = is_to_be_recorded(body) or is_to_be_registered(body)
-            again = await self._follow_up(body, status) if unfinished else None
+            again = await self._follow_up(body, status) if is_followed_up(body) else None
             return _earliest(again, await self._finished.look_after(body))
         await self._workloads.release_of_others(body)
         try:
@@ -254,7 +252,7 @@ class RunReconciler:
         written = await self._recorder.tell(body, status, told)
         if written is None:
             return None
-        if is_to_be_recorded(written) or is_to_be_registered(written):
+        if is_followed_up(written):
             return _earliest(RETRY_FOLLOW_UP_SECONDS, self._registration.seconds_until_due(body))
         self._tracking.let_go(key_of(body))
         self._registration.let_go(key_of(body))
@@ -272,7 +270,7 @@ class RunReconciler:
         self._tracking.follow(body, steps, status, stack.experiment_tracker if stack is not None else None)
         self._registration.follow(body, spec, steps, status, stack)
         tracked = self._tracking.with_tracking(status, body, self._now())
-        return self._registration.with_registrations(tracked, body, spec, self._now())
+        return self._registration.with_registrations(tracked, body, self._now())
 
     def _end_has_waited(self, body: JsonObject, planned: Plan) -> float | None:
         """Return for how many seconds the end of a run has waited for its logs; None where it does not, or no longer."""

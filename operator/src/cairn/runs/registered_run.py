@@ -51,7 +51,6 @@ class RegisteredRun:
         self._clock = clock
         self._told = told
         self._wanted: dict[Place, Wanted] = {}
-        self._questions: Mapping[Place, Question] = {}
         self._decision: Decision | None = None
         self._means: Means | None = None
         self._task: asyncio.Task[None] | None = None
@@ -63,16 +62,10 @@ class RegisteredRun:
         gate = self._means.gate.problem if self._means is not None else None
         return gate or self._problem
 
-    def want(
-        self,
-        wanted: Mapping[Place, Wanted],
-        questions: Mapping[Place, Question],
-        decision: Decision | None,
-        means: Means | None,
-    ) -> None:
+    def want(self, wanted: Mapping[Place, Wanted], decision: Decision | None, means: Means | None) -> None:
         """Have artifacts registered; without means, later."""
         self._wanted |= wanted
-        self._questions, self._decision, self._means = questions, decision, means or self._means
+        self._decision, self._means = decision, means or self._means
         for place, one in wanted.items():
             pending = RegistrationStatus(
                 step=one.step, artifact=one.artifact.name, model=one.register.name, state="Pending"
@@ -135,13 +128,12 @@ class RegisteredRun:
 
     async def _register(self, place: Place) -> RegistrationStatus:
         one, means = self._wanted[place], self._need_means()
-        question = self._questions.get(place)
-        if question is not None:
-            answer = await means.evaluate(question)
+        if one.question is not None:
+            answer = await means.evaluate(one.question)
             if answer.problem is not None:
                 return self._in_state(place, "Failed", message=f"when cannot be evaluated: {answer.problem}")
             if not answer.holds:
-                return self._in_state(place, "NotRegistered", message=f"when is false: {question.expression}")
+                return self._in_state(place, "NotRegistered", message=f"when is false: {one.question.expression}")
         if not await means.is_kept(one.artifact.uri):
             message = f"There is nothing at {one.artifact.uri} any more; run the step again to have it registered."
             return self._in_state(place, "Failed", message=message)

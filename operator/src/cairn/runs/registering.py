@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from cairn.api.base import JsonObject
@@ -13,13 +12,11 @@ from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreClient
 from cairn.components.connections import Connections
-from cairn.runs.cel import Question
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.instances import RunSteps
 from cairn.runs.registered_run import Means, RegisteredRun
-from cairn.runs.registration import Place, Wanted, decision_of, registers, wanted_of, with_registrations
+from cairn.runs.registration import decision_of, registers, wanted_of, with_registrations
 from cairn.runs.tracking import RunTracking
-from cairn.runs.when import question_of_register
 from cairn.stacks.resolution import UsableStack
 
 
@@ -64,16 +61,12 @@ class RunRegistration:
                 "cairn.pipeline": spec.pipeline,
             }
             known = self._runs[key] = uid, RegisteredRun(tags, recorded, self._clock, lambda: self._wake(key))
-        wanted = wanted_of(steps, status)
-        means = self._means(key, status, stack)
-        known[1].want(wanted, _questions(steps, status, wanted), decision_of(body), means)
+        known[1].want(wanted_of(steps, status), decision_of(body), self._means(key, status, stack))
 
-    def with_registrations(
-        self, status: PipelineRunStatus, body: JsonObject, spec: PipelineRunSpec, now: str
-    ) -> PipelineRunStatus:
+    def with_registrations(self, status: PipelineRunStatus, body: JsonObject, now: str) -> PipelineRunStatus:
         """Return a run's status with what became of its models."""
         known = self._runs.get(key_of(body))
-        if known is None or not registers(spec):
+        if known is None:
             return status
         generation = int(body["metadata"]["generation"])
         return with_registrations(status, known[1].states, known[1].problem, generation, now)
@@ -115,12 +108,3 @@ class RunRegistration:
             return True
         client, key = await self._stores.client_of(store), uri.removeprefix(place)
         return await client.entity_tag(key) is not None or bool(await client.entity_tags_below(key))
-
-
-def _questions(steps: RunSteps, status: PipelineRunStatus, wanted: Mapping[Place, Wanted]) -> Mapping[Place, Question]:
-    states = {step.name: step for step in status.steps}
-    return {
-        place: question_of_register(steps, steps.by_name[one.step], one.register.when, states)
-        for place, one in wanted.items()
-        if one.register.when is not None
-    }

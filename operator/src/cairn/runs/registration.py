@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from cairn.api.base import JsonObject
-from cairn.api.conditions import ConditionStatus, set_condition
+from cairn.api.conditions import ConditionStatus, condition_of, set_condition
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import ArtifactStatus, PipelineRunStatus
 from cairn.api.registration import (
@@ -20,9 +20,11 @@ from cairn.api.registration import (
 )
 from cairn.api.time import parse
 from cairn.components.errors import ComponentError
+from cairn.runs.cel import Question
 from cairn.runs.graph import outputs_of
 from cairn.runs.instances import RunSteps
 from cairn.runs.states import SUCCEEDED
+from cairn.runs.when import question_of_register
 
 REGISTERED_CONDITION = "Registered"
 REGISTERING = "Registering"
@@ -47,6 +49,8 @@ class Wanted:
     attempt: int
     artifact: ArtifactStatus
     register: Register
+    question: Question | None
+    """What decides whether it is registered; None where nothing does."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +69,29 @@ def registers(spec: PipelineRunSpec) -> bool:
 def wanted_of(steps: RunSteps, status: PipelineRunStatus) -> Mapping[Place, Wanted]:
     """Return what is to be registered of the steps that have succeeded by now."""
     found: dict[Place, Wanted] = {}
+    states = {state.name: state for state in status.steps}
     for state in status.steps:
         step = steps.by_name.get(state.name)
         if step is None or state.state not in SUCCEEDED:
             continue
         artifacts = {artifact.name: artifact for artifact in state.artifacts or ()}
         for output in outputs_of(step):
-            if output.register_ is not None and output.name in artifacts:
-                place = step.name, output.name
-                found[place] = Wanted(step.name, state.attempts, artifacts[output.name], output.register_)
+            register = output.register_
+            if register is not None and output.name in artifacts:
+                asks = register.when is not None
+                question = question_of_register(steps, step, register.when or "", states) if asks else None
+                artifact = artifacts[output.name]
+                found[step.name, output.name] = Wanted(step.name, state.attempts, artifact, register, question)
     return found
 
 
 def decision_of(body: JsonObject) -> Decision | None:
     """Return what the annotations of a run say; a refusal counts more."""
     annotations = body["metadata"].get("annotations") or {}
-    for kind, name in (("Refused", REFUSE_ANNOTATION), ("Approved", APPROVE_ANNOTATION)):
-        if annotations.get(name):
-            return Decision("Refused" if kind == "Refused" else "Approved", str(annotations[name])[:LONGEST_NAME])
+    if refused_by := annotations.get(REFUSE_ANNOTATION):
+        return Decision("Refused", refused_by[:LONGEST_NAME])
+    if approved_by := annotations.get(APPROVE_ANNOTATION):
+        return Decision("Approved", approved_by[:LONGEST_NAME])
     return None
 
 
@@ -151,14 +160,14 @@ def _sentence(one: RegistrationStatus) -> str:
 
 def is_to_be_registered(run: JsonObject) -> bool:
     """Return whether not all has become of a run's models that is to."""
-    found: Iterator[JsonObject] = iter((run.get("status") or {}).get("registrations") or ())
-    return any(item["state"] not in OVER for item in found) or any(
-        item["type"] == REGISTERED_CONDITION and item["reason"] == REGISTERING
-        for item in (run.get("status") or {}).get("conditions", ())
-    )
+    condition = condition_of(run, REGISTERED_CONDITION) or {}
+    return condition.get("reason") == REGISTERING or any(item["state"] not in OVER for item in _registrations(run))
 
 
 def awaits_approval(run: JsonObject) -> bool:
     """Return whether somebody is to decide about models of a run."""
-    registrations = (run.get("status") or {}).get("registrations") or ()
-    return any(item["state"] == AWAITING_APPROVAL for item in registrations)
+    return any(item["state"] == AWAITING_APPROVAL for item in _registrations(run))
+
+
+def _registrations(run: JsonObject) -> Sequence[JsonObject]:
+    return (run.get("status") or {}).get("registrations") or ()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cairn.api.base import JsonObject
+from cairn.api.conditions import condition_of
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
-from cairn.runs.registration import awaits_approval, is_to_be_registered
-from cairn.runs.tracking_status import is_to_be_recorded
+from cairn.runs.follow_up import is_followed_up
+from cairn.runs.registration import awaits_approval
 
 KEPT_TO_BE_RECORDED = timedelta(days=1)
 """How long a run is kept, after its end, whose tracker does not answer."""
@@ -55,7 +56,7 @@ def recording_expires(run: JsonObject) -> datetime | None:
     """
     if awaits_approval(run):
         return datetime.max.replace(tzinfo=UTC)
-    return _ended(run) + KEPT_TO_BE_RECORDED if is_to_be_recorded(run) or is_to_be_registered(run) else None
+    return _ended(run) + KEPT_TO_BE_RECORDED if is_followed_up(run) else None
 
 
 def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retention) -> list[JsonObject]:
@@ -76,8 +77,8 @@ def _is_finished(run: JsonObject) -> bool:
 
 
 def _has_succeeded(run: JsonObject) -> bool:
-    conditions = run["status"].get("conditions", ())
-    return any(item["type"] == "Succeeded" and item["status"] == "True" for item in conditions)
+    succeeded = condition_of(run, "Succeeded")
+    return succeeded is not None and succeeded["status"] == "True"
 
 
 def _ended(run: JsonObject) -> datetime:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.conditions import ConditionStatus, find_condition, set_condition
+from cairn.api.conditions import ConditionStatus, condition_of, find_condition, set_condition
 from cairn.api.pipelinerun_status import PipelineRunStatus, TrackingStatus
 from cairn.components.records import TrackerError
 
@@ -62,5 +61,5 @@ def _condition(state: TrackingState, *, has_ended: bool) -> tuple[ConditionStatu
 
 def is_to_be_recorded(run: JsonObject) -> bool:
     """Return whether a run that has ended is not recorded as a whole."""
-    conditions: list[Any] = run["status"].get("conditions", [])
-    return any(item["type"] == TRACKED_CONDITION and item["reason"] != RECORDED for item in conditions)
+    condition = condition_of(run, TRACKED_CONDITION)
+    return condition is not None and condition["reason"] != RECORDED

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
+from cairn.api.conditions import condition_of
 from cairn.api.pipelinerun_status import ResolvedComponent, ResolvedStack
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.stack import BUILT_IN_STACK, ComponentStatus, StackSpec
@@ -147,7 +148,7 @@ def _component(type_: str, name: str, body: JsonObject | None) -> tuple[Componen
         return status("InvalidSpec", f"its spec is not valid: {first_problem(error)}"), None
     if flavor.type != type_:
         return status("WrongType", f"it is of type {flavor.type}; name one of type {type_}", flavor=flavor.flavor), None
-    ready = next((item for item in (body.get("status") or {}).get("conditions", []) if item["type"] == "Ready"), None)
+    ready = condition_of(body, "Ready")
     metadata = body["metadata"]
     # a deletion raises the generation, without a change of the spec
     outdated = (

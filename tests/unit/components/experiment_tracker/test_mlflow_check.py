@@ -42,9 +42,8 @@ class Tracker:
 @pytest.fixture
 async def tracker() -> AsyncIterator[Tracker]:
     tracker = Tracker()
-    await tracker.server.server.start_server()
-    yield tracker
-    await tracker.server.server.close()
+    async with tracker.server:
+        yield tracker
 
 
 async def test_a_server_that_answers_with_its_database_is_ready(tracker: Tracker):

@@ -25,10 +25,8 @@ VERSION = ModelVersion(
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeMLflow]:
-    server = FakeMLflow()
-    await server.server.start_server()
-    yield server
-    await server.server.close()
+    async with FakeMLflow() as server:
+        yield server
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from cairn.components.releases.plan import (
     Upgrade,
     Wait,
     backoff_seconds,
+    is_of,
     plan,
 )
 from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of
@@ -140,8 +141,7 @@ class ReleaseKeeper:
     async def _keep(self, component: Key, release: Release, state: str, *, touched: bool) -> Verdict | None:
         if await self._is_at_work(component, state):
             return self._progress(component)
-        namespace, name = component[0], release_name(component[1])
-        revisions = await revisions_of(self._cluster.kubernetes, namespace, name)
+        revisions = await revisions_of(self._cluster.kubernetes, component[0], release_name(component[1]))
         match plan(revisions, state, labels_of(component[1]), self._clock.now()):
             case Nothing():
                 self._failures.pop(component, None)
@@ -172,8 +172,7 @@ class ReleaseKeeper:
         namespace, name = component[0], release_name(component[1])
         revisions = await revisions_of(self._cluster.kubernetes, namespace, name)
         labels = labels_of(component[1])
-        ours = revisions and all(revisions[-1].labels.get(label) == value for label, value in labels.items())
-        if ours:
+        if revisions and is_of(revisions[-1], labels):
             return self._uninstall(component, REMOVED)
         selector = ",".join(f"{label}={value}" for label, value in {**labels, INSTANCE_LABEL: name}.items())
         # Helm leaves the Jobs of hooks that failed, and the claim, which it is told to keep
@@ -237,13 +236,12 @@ class ReleaseKeeper:
 
     async def _repair(self, component: Key, release: Release, state: str, revision: int) -> Verdict | None:
         """Upgrade a release to what it is already where somebody has changed its objects."""
-        namespace, name = component[0], release_name(component[1])
         known = self._manifests.get(component)
         if known is None or known[0] != revision:
             async with self._questions:
-                known = revision, await self._helm.manifest(namespace, name)
+                known = revision, await self._helm.manifest(component[0], release_name(component[1]))
             self._manifests[component] = known
-        found = tuple(await drift(self._cluster.kubernetes, namespace, known[1]))
+        found = tuple(await drift(self._cluster.kubernetes, component[0], known[1]))
         self._compared[component] = self._clock.monotonic()
         before = self._repairs.get(component)
         is_same = before is not None and before.found == found
@@ -251,7 +249,7 @@ class ReleaseKeeper:
             return None
         count = before.count + 1 if before is not None and is_same else 1
         self._repairs[component] = _Repair(found, count, self._clock.monotonic() + backoff_seconds(count))
-        logger.info("Release %s/%s is repaired: %s", namespace, name, "; ".join(found))
+        logger.info("Release %s is repaired: %s", _full_name(component), "; ".join(found))
         verdict = self._upgrade(component, release, state, number=revision + 1, install=False)
         return Verdict(verdict.ready, verdict.reason, f"{verdict.message} What was changed: {'; '.join(found)}.")
 
@@ -282,7 +280,7 @@ class ReleaseKeeper:
     def _fail(self, component: Key, work: _Work, words: str) -> None:
         state, before = work.state, self._failures.get(component)
         problem = problem_of(self._pods_of_attempt(component, work))
-        told = f"{work.given_up or words}"
+        told = work.given_up or words
         if problem is not None and problem not in told:
             told = f"{told}; {problem}"
         count = before.count + 1 if before is not None and before.state == state else 1

@@ -60,7 +60,7 @@ def plan(revisions: Sequence[Revision], desired: str, labels: Mapping[str, str],
     if not revisions:
         return Upgrade(install=True)
     newest = revisions[-1]
-    if any(newest.labels.get(name) != value for name, value in labels.items()):
+    if not is_of(newest, labels):
         return NotOurs()
     if newest.status in {"pending-install", "uninstalling", "unknown"}:
         return Uninstall()
@@ -72,6 +72,11 @@ def plan(revisions: Sequence[Revision], desired: str, labels: Mapping[str, str],
     if newest.status == "deployed" and state_in(newest.labels, newest.number) == desired:
         return Nothing()
     return _try(revisions, desired, now, install=works is None)
+
+
+def is_of(revision: Revision, labels: Mapping[str, str]) -> bool:
+    """Return whether a revision is of a release of these labels."""
+    return labels.items() <= revision.labels.items()
 
 
 def _try(revisions: Sequence[Revision], desired: str, now: datetime, *, install: bool) -> Action:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
+from cairn.api.conditions import condition_of
 from cairn.api.time import parse
 
 STUCK = timedelta(seconds=60)
@@ -62,10 +63,10 @@ def _problems_of(pod: JsonObject) -> Iterator[str]:
 
 def _unscheduled(pod: JsonObject) -> str | None:
     """Return why a pod has no node, or None."""
-    for condition in pod.get("status", {}).get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"{condition.get('reason', 'Unschedulable')}: {_in_short(condition.get('message'))}"
-    return None
+    scheduled = condition_of(pod, "PodScheduled")
+    if scheduled is None or scheduled["status"] != "False":
+        return None
+    return f"{scheduled.get('reason', 'Unschedulable')}: {_in_short(scheduled.get('message'))}"
 
 
 def _containers(pod: JsonObject) -> Iterator[JsonObject]:

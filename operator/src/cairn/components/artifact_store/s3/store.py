@@ -16,7 +16,15 @@ from cairn.components.artifact_store.s3.diagnosis import (
 )
 from cairn.components.artifact_store.s3.probe import Outcome, join_key, look, probe, probe_key
 from cairn.components.base import ArtifactStore, StoreAccess, StoreClient, StoreUnavailableError, Surroundings, Verdict
-from cairn.components.secrets import UnusableError, certificates, credential, from_secret, has_key, secret_named
+from cairn.components.secrets import (
+    UnusableError,
+    certificates,
+    credential,
+    from_secret,
+    has_key,
+    mounted,
+    secret_named,
+)
 from cairn.components.step_access import StepAccess
 
 CHECK_SECONDS = 8
@@ -80,13 +88,9 @@ class S3(ArtifactStore[S3Config]):
             name = config.credentials_secret_ref.name
             env += [from_secret(name, ACCESS_KEY_ID), from_secret(name, SECRET_ACCESS_KEY)]
             env += [from_secret(name, SESSION_TOKEN, optional=True)]
-        volumes: list[JsonObject] = []
-        mounts: list[JsonObject] = []
-        if config.ca_secret_ref is not None:
+        volumes, mounts = self._authority(CA_VOLUME, CA_DIRECTORY)
+        if volumes:
             settings["caFile"] = f"{CA_DIRECTORY}/{CA_FILE}"
-            items = [{"key": config.ca_secret_ref.key, "path": CA_FILE}]
-            volumes.append({"name": CA_VOLUME, "secret": {"secretName": config.ca_secret_ref.name, "items": items}})
-            mounts.append({"name": CA_VOLUME, "mountPath": CA_DIRECTORY, "readOnly": True})
         return StoreAccess(
             settings={"s3": settings},
             env=env,
@@ -102,16 +106,19 @@ class S3(ArtifactStore[S3Config]):
         values = {"AWS_DEFAULT_REGION": self.config.region, "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": style}
         if self.config.endpoint is not None:
             values |= dict.fromkeys(("AWS_ENDPOINT_URL_S3", "MLFLOW_S3_ENDPOINT_URL"), self.config.endpoint)
-        volumes: list[JsonObject] = []
-        mounts: list[JsonObject] = []
-        if self.config.ca_secret_ref is not None:
-            ref = self.config.ca_secret_ref
+        volumes, mounts = self._authority(CODE_CA_VOLUME, CODE_CA_DIRECTORY)
+        if volumes:
             values["AWS_CA_BUNDLE"] = f"{CODE_CA_DIRECTORY}/{CA_FILE}"
-            items = [{"key": ref.key, "path": CA_FILE}]
-            volumes.append({"name": CODE_CA_VOLUME, "secret": {"secretName": ref.name, "items": items}})
-            mounts.append({"name": CODE_CA_VOLUME, "mountPath": CODE_CA_DIRECTORY, "readOnly": True})
         env = [*access.env, *({"name": name, "value": value} for name, value in values.items())]
         return StepAccess(env, volumes, mounts)
+
+    def _authority(self, volume: str, directory: str) -> tuple[list[JsonObject], list[JsonObject]]:
+        """Return volumes, and their mounts, with the endpoint's authority; none where that is a public one."""
+        ref = self.config.ca_secret_ref
+        if ref is None:
+            return [], []
+        made, mount = mounted(ref, volume, directory, CA_FILE)
+        return [made], [mount]
 
     @property
     def serves_uris(self) -> bool:

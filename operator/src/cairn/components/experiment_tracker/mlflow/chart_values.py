@@ -58,9 +58,9 @@ def _volume(server: Server) -> JsonObject:
 
 
 def _bucket(server: Server, surroundings: Surroundings) -> S3 | None:
-    if server.artifact_store_ref is None:
+    name = server.artifact_store
+    if name is None:
         return None
-    name = server.artifact_store_ref.name
     store = surroundings.component(name)
     if store is None:
         message = f"There is no usable StackComponent {name} in this namespace; create it or correct artifactStoreRef."
@@ -87,8 +87,9 @@ def _artifacts(store: S3, key: str, access: str) -> JsonObject:
 
 
 def _secrets(server: Server, auth_secret: str | None, store: S3 | None) -> frozenset[str]:
-    uri = server.postgresql.uri_secret_ref.name if server.postgresql is not None else None
-    return frozenset(filter(None, (uri, auth_secret))) | (store.secrets if store is not None else frozenset())
+    return frozenset(filter(None, (server.database_secret, auth_secret))) | (
+        store.secrets if store is not None else frozenset()
+    )
 
 
 def _digest(secrets: Iterable[str], surroundings: Surroundings) -> str:

@@ -104,6 +104,16 @@ class Server(Model):
         return self.backend_store.postgresql if self.backend_store is not None else None
 
     @property
+    def database_secret(self) -> str | None:
+        """Name of the Secret that says where the database is."""
+        return self.postgresql.uri_secret_ref.name if self.postgresql is not None else None
+
+    @property
+    def artifact_store(self) -> str | None:
+        """Name of the StackComponent whose bucket keeps the artifacts."""
+        return self.artifact_store_ref.name if self.artifact_store_ref is not None else None
+
+    @property
     def sqlite(self) -> SQLite:
         """The volume, which has the default size where nothing is said of it."""
         return (self.backend_store.sqlite if self.backend_store is not None else None) or SQLite()

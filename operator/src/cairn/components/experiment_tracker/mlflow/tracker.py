@@ -17,7 +17,7 @@ from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.records import TrackerUnavailableError
 from cairn.components.releases.naming import release_name
-from cairn.components.secrets import UnusableError, certificates, credential, from_secret, secret_named
+from cairn.components.secrets import UnusableError, certificates, credential, from_secret, mounted, secret_named
 from cairn.components.step_access import StepAccess
 
 OLDEST_VERSION = (3, 0)
@@ -38,9 +38,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         """Names of the Secrets that the check reads."""
         auth, ca, server = self.config.auth, self.config.ca_secret_ref, self.config.server
         bearer = auth.bearer.name if auth is not None and auth.bearer is not None else None
-        database = (
-            server.postgresql.uri_secret_ref.name if server is not None and server.postgresql is not None else None
-        )
+        database = server.database_secret if server is not None else None
         return frozenset(filter(None, (self._basic, bearer, ca.name if ca is not None else None, database)))
 
     @property
@@ -53,15 +51,13 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
     def components(self) -> frozenset[str]:
         """Name of the artifact store whose bucket the server keeps artifacts in."""
         server = self.config.server
-        return frozenset({server.artifact_store_ref.name} if server is not None and server.artifact_store_ref else ())
+        return frozenset(filter(None, (server.artifact_store if server is not None else None,)))
 
     @property
     def artifact_store_of_steps(self) -> str | None:
         """Name of the artifact store that MLflow's client in a step writes to itself."""
         server = self.config.server
-        if server is None or server.artifact_store_ref is None or server.artifact_access == "Proxied":
-            return None
-        return server.artifact_store_ref.name
+        return server.artifact_store if server is not None and server.artifact_access == "Direct" else None
 
     def release(self, surroundings: Surroundings) -> Release | None:
         """Return the release of the server, where it is one that Cairn installs; raises UnusableError."""
@@ -144,8 +140,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         if ca is None:
             return StepAccess([*env, *self._log_in()])
         env.append({"name": "MLFLOW_TRACKING_SERVER_CERT_PATH", "value": f"{CA_DIRECTORY}/{ca.key}"})
-        volume = {"name": CA_VOLUME, "secret": {"secretName": ca.name, "items": [{"key": ca.key, "path": ca.key}]}}
-        mount = {"name": CA_VOLUME, "mountPath": CA_DIRECTORY, "readOnly": True}
+        volume, mount = mounted(ca, CA_VOLUME, CA_DIRECTORY, ca.key)
         return StepAccess([*env, *self._log_in()], (volume,), (mount,))
 
     def _log_in(self) -> Iterator[JsonObject]:
