@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from cairn.api.base import API_VERSION, JsonObject
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS, Kubernetes
-from tests.bench.cluster import CLUSTERS, BenchCluster
+from tests.bench.cluster import CHECKOUT, CLUSTERS, BenchCluster
 from tests.bench.objects import JOBS_STACK, STORE
 
 NAMESPACE = "bench-mlflow"
@@ -19,6 +20,7 @@ TRACKED_STACK = "tracked"
 PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/http:proxy:8080/proxy"
 SERVERS = "app.kubernetes.io/instance=mlflow-server,app.kubernetes.io/component=server"
 PROGRAM = Path(__file__).with_name("faulty_proxy.py")
+POSTGRESQL = CHECKOUT / "tests/cluster/postgresql.yaml"
 KILLED_AFTER_SECONDS = (3.0, 10.0)
 
 Fault = Callable[[], AbstractAsyncContextManager[None]]
@@ -41,10 +43,12 @@ class MLflowServer:
             "data": {PROGRAM.name: PROGRAM.read_text()},
         }
         await cluster.apply(NAMESPACE, json.dumps(config))
-        text = (CLUSTERS / "mlflow.yaml").read_text()
-        for name, value in cluster.images.items():
-            text = text.replace(f"@{name}@", value)
-        await cluster.apply(NAMESPACE, text)
+        given = {**cluster.images, "NAMESPACE": NAMESPACE, "PASSWORD": secrets.token_hex(10)}
+        for manifest in (POSTGRESQL, CLUSTERS / "mlflow.yaml"):
+            text = manifest.read_text()
+            for name, value in given.items():
+                text = text.replace(f"@{name}@", value)
+            await cluster.apply(NAMESPACE, text)
         await self._kubectl("wait", "stackcomponent/mlflow", "--for=condition=Ready", "--timeout=300s")
         await self._kubectl("rollout", "status", "deployment/proxy", "--timeout=120s")
         await _add_stack(cluster.kubernetes, namespace)

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from cluster import Body, Cluster, condition
-from manifests import component, python, run, secret, stack
+from managed_mlflow import PASSWORD, ready, server, tracked_stack, with_log_in
+from manifests import python, run
 from mlflow_server import helm, recorded, way_to
 from polling import poll
 from s3 import S3Server
 
-INSTALL_SECONDS = 180
 FAIL_SECONDS = 240
 MISSING = {"image": {"repository": "cairn.invalid/mlflow", "tag": "missing"}}
-PASSWORD = "a-password-of-some-length"  # noqa: S105 - of this test
-
-
-def server(name: str, **fields: Any) -> Body:
-    """Return a StackComponent with a server."""
-    return component(name, {"experimentTracker": {"mlflow": {"server": fields}}})
-
-
-def ready(namespace: Cluster, name: str, *, timeout: float = INSTALL_SECONDS) -> Body:
-    """Wait until a tracker is Ready, and return the condition."""
-    return namespace.wait_condition("StackComponent", name, "Ready", status="True", timeout=timeout)
 
 
 def failed(namespace: Cluster, name: str, reason: str) -> str:
@@ -54,10 +42,7 @@ def tracking(shared_stacks: Cluster) -> Iterator[Cluster]:
     """A namespace with a server that keeps artifacts in a bucket, and a Stack whose runs it records."""
     shared_stacks.apply(server("tracking", artifactStoreRef={"name": "bucket"}))
     ready(shared_stacks, "tracking")
-    shared_stacks.apply(
-        stack("tracked", orchestrator="kubernetes", store="bucket", experimentTrackerRef={"name": "tracking"})
-    )
-    shared_stacks.wait_condition("Stack", "tracked", "Ready", status="True", timeout=30)
+    tracked_stack(shared_stacks, "tracked", tracker="tracking")
     yield shared_stacks
     shared_stacks.delete("Stack", "tracked")
 
@@ -211,14 +196,9 @@ def test_a_server_goes_with_its_component_and_its_volume_as_the_policy_says(name
 
 
 def test_users_log_in_and_steps_get_the_log_in_by_reference(stacks: Cluster, s3_service: S3Server) -> None:
-    login = {"username": "cairn", "password": PASSWORD, "flask-secret-key": "any-random-text"}
-    stacks.apply(secret("mlflow-login", **login))
-    body = server("tracking", artifactStoreRef={"name": "bucket"})
-    body["spec"]["experimentTracker"]["mlflow"]["auth"] = {"basic": {"secretRef": {"name": "mlflow-login"}}}
-    stacks.apply(body)
+    stacks.apply(with_log_in(stacks, server("tracking", artifactStoreRef={"name": "bucket"})))
     ready(stacks, "tracking")
-    stacks.apply(stack("tracked", orchestrator="kubernetes", store="bucket", experimentTrackerRef={"name": "tracking"}))
-    stacks.wait_condition("Stack", "tracked", "Ready", status="True", timeout=30)
+    tracked_stack(stacks, "tracked", tracker="tracking")
 
     stacks.create(run("first", [python("only", "pass")], on="tracked"))
     recorded(stacks, "first")

@@ -6,9 +6,9 @@ import pytest
 
 from cluster import Cluster
 from faults import ready_operator
+from managed_mlflow import ready, server
 from mlflow_server import way_to
 from polling import poll
-from test_managed_mlflow import ready, server
 
 pytestmark = [pytest.mark.alone, pytest.mark.full]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cluster import Cluster, states
-from manifests import python, run, secret, stack
+from managed_mlflow import ready, server, tracked_stack, with_log_in
+from manifests import python, run
 from mlflow_server import image, recorded
 from postgresql import postgresql
 from s3 import S3Server
-from test_managed_mlflow import ready, server
 
 RECORDS = """
 import pathlib
@@ -53,13 +53,10 @@ def test_a_run_is_recorded_with_its_artifacts_in_the_bucket_and_then_the_server_
         fields |= {"backendStore": {"postgresql": {"uriSecretRef": uri}}, "replicas": 2}
     tracker = server("tracking", **fields)
     if login == "log-in":
-        of_first = {"username": "cairn", "password": "a-password-of-some-length", "flask-secret-key": "any-text"}
-        stacks.apply(secret("mlflow-login", **of_first))
-        tracker["spec"]["experimentTracker"]["mlflow"]["auth"] = {"basic": {"secretRef": {"name": "mlflow-login"}}}
+        tracker = with_log_in(stacks, tracker)
     stacks.apply(tracker)
     ready(stacks, "tracking", timeout=240)
-    stacks.apply(stack("tracked", orchestrator="kubernetes", store="bucket", experimentTrackerRef={"name": "tracking"}))
-    stacks.wait_condition("Stack", "tracked", "Ready", status="True", timeout=30)
+    tracked_stack(stacks, "tracked", tracker="tracking")
 
     steps = [
         python("records", RECORDS, image=image()),

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cluster import Body, Cluster, condition, states
-from manifests import component, python, run, stack
+from managed_mlflow import ready, server, tracked_stack
+from manifests import component, python, run
 from mlflow_server import MLflowServer, image, recorded, way_to
 from s3 import S3Server
-from test_managed_mlflow import ready, server
 
 TRAINS = """
 import json, os
@@ -60,9 +60,7 @@ def registry(shared_stacks: Cluster) -> Cluster:
     shared_stacks.apply(component("models", {"modelRegistry": {"mlflow": {"trackerRef": {"name": "tracking"}}}}))
     ready(shared_stacks, "tracking")
     ready(shared_stacks, "models")
-    references = {"experimentTrackerRef": {"name": "tracking"}, "modelRegistryRef": {"name": "models"}}
-    shared_stacks.apply(stack("registering", orchestrator="kubernetes", store="bucket", **references))
-    shared_stacks.wait_condition("Stack", "registering", "Ready", status="True", timeout=30)
+    tracked_stack(shared_stacks, "registering", tracker="tracking", modelRegistryRef={"name": "models"})
     return shared_stacks
 
 
