@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from cairn.api.base import JsonObject
+from cairn.api.labels import INSTANCE_LABEL
 from cairn.clients.kubernetes import SECRETS, STACK_COMPONENTS, STACKS, ApiError, ForbiddenError, Kubernetes
 from cairn.components import reconciler as module
 from cairn.components.artifact_store.s3.store import S3
@@ -13,6 +14,7 @@ from cairn.components.base import Verdict
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry
 from cairn.components.reconciler import ComponentReconciler
+from cairn.components.releases.naming import labels_of
 from tests.unit.builders import BUCKET_SPEC, MLFLOW_SPEC, NOW, component_body, stack_body
 from tests.unit.fake_helm import FakeHelm, release_keeper
 from tests.unit.fake_kubernetes import World
@@ -346,6 +348,24 @@ class TestRelease:
 
         message = world.condition(STACK_COMPONENTS, "mlflow", "Ready")["message"]
         assert message.endswith("Besides, BucketNotFound: There is no bucket; create it.")
+
+    async def test_a_check_that_fails_is_told_with_the_pod_that_does_not_serve(self, world: ComponentWorld):
+        metadata = {
+            "name": "server-1",
+            "namespace": "ml",
+            "uid": "1",
+            "resourceVersion": "1",
+            "labels": labels_of("mlflow") | {INSTANCE_LABEL: "mlflow-server"},
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+        }
+        waits = {"name": "server", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+        world.cluster.release_pods.put({"metadata": metadata, "status": {"containerStatuses": [waits]}})
+        world.verdict = BAD
+
+        await self.reconcile(world)
+
+        message = world.condition(STACK_COMPONENTS, "mlflow", "Ready")["message"]
+        assert message == ("There is no bucket; create it. Its pod server-1: container server waits: CrashLoopBackOff.")
 
     async def test_a_secret_of_its_bucket_that_is_rotated_is_an_upgrade(self, world: ComponentWorld):
         await self.reconcile(world)

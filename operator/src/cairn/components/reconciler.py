@@ -145,12 +145,18 @@ class ComponentReconciler:
         self._touched.discard(key)
         verdict = await self._releases.keep(key, release, touched=touched) if release is not None else None
         if verdict is None:
-            return self._keep(key, basis, await flavor.check(self._cluster.kubernetes, neighbours))
+            return self._keep(key, basis, await self._ask(flavor, neighbours))
         message = verdict.message
         if verdict.reason == UPGRADE_FAILED:  # does what was there before serve?
-            found = await flavor.check(self._cluster.kubernetes, neighbours)
+            found = await self._ask(flavor, neighbours)
             message = message if found.ready else f"{message} Besides, {found.reason}: {found.message}"
         return self._keep(key, basis, replace(verdict, message=message, endpoint=_endpoint(body)))
+
+    async def _ask(self, flavor: AnyFlavor, neighbours: Neighbours) -> Verdict:
+        """Return what the check of a component finds, and what is wrong with the pods of its release."""
+        found = await flavor.check(self._cluster.kubernetes, neighbours)
+        problem = None if found.ready else self._releases.problem_of(flavor.key)
+        return found if problem is None else replace(found, message=f"{found.message} Its {problem}.")
 
     def _keep(self, key: Key, basis: Basis, verdict: Verdict) -> Check:
         interval = self._interval if verdict.ready else self._retry_interval

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.components.releases.pods import HOMELESS, STUCK, is_stuck, of_attempt, problem_of
+from cairn.components.releases.pods import HOMELESS, STUCK, is_stuck, of_attempt, problem_of, unready_of
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -16,8 +16,8 @@ def pod(
     state: JsonObject | None = None, *, name: str = "server-1", made: datetime = BEGAN, **status: object
 ) -> JsonObject:
     """Return a pod with one container."""
-    containers = [{"name": "server", **(state or {"state": {"running": {}}})}]
-    metadata = {"name": name, "creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    containers = [{"name": "server", "ready": state is None, **(state or {"state": {"running": {}}})}]
+    metadata = {"name": name, "namespace": "ml", "creationTimestamp": made.strftime("%Y-%m-%dT%H:%M:%SZ")}
     return {"metadata": metadata, "status": {"containerStatuses": containers, **status}}
 
 
@@ -111,3 +111,31 @@ def test_pods_of_an_attempt_are_those_made_since():
 
     assert of_attempt([old, new], BEGAN + timedelta(milliseconds=500)) == [new]
     assert of_attempt([old], BEGAN) == [old]
+
+
+def test_a_pod_that_serves_has_nothing_that_keeps_it_from_it():
+    assert unready_of([pod()]) is None
+
+
+def test_a_pod_that_runs_and_does_not_serve_is_told_with_the_way_to_the_reason():
+    assert unready_of([pod(), pod({"state": {"running": {}}}, name="server-2")]) == (
+        "pod server-2: container server runs, but is not ready; its readiness probe tells why: "
+        "kubectl describe pod server-2 --namespace ml"
+    )
+
+
+def test_what_keeps_a_pod_from_running_keeps_it_from_serving():
+    assert unready_of([pod(waiting("ImagePullBackOff"))]) == "pod server-1: container server waits: ImagePullBackOff"
+
+
+def test_a_job_that_has_failed_does_not_keep_a_server_from_serving():
+    ended = {"state": {"terminated": {"reason": "Error", "exitCode": 1}}}
+
+    assert unready_of([pod(ended, phase="Failed")]) is None
+
+
+def test_neither_does_a_pod_that_goes():
+    going = pod({"state": {"running": {}}})
+    going["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+
+    assert unready_of([going]) is None

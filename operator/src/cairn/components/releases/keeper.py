@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from cairn.components.releases.plan import (
     is_of,
     plan,
 )
-from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of
+from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of, unready_of
 from cairn.components.releases.values import state_of, values_of
 from cairn.components.releases.verdicts import Doing
 
@@ -124,6 +124,10 @@ class ReleaseKeeper:
     def is_busy(self, component: Key) -> bool:
         """Return whether Helm does something for a component, or has done it since it was last looked at."""
         return component in self._work
+
+    def problem_of(self, component: Key) -> str | None:
+        """Return what is wrong with a pod of a component's release, or None."""
+        return unready_of(self._pods(component))
 
     async def keep(self, component: Key, release: Release, *, touched: bool = True) -> Verdict | None:
         """Have a release be what it is to be; None where it is, else what is being done or what is wrong.
@@ -299,8 +303,10 @@ class ReleaseKeeper:
             work.task.cancel()
 
     def _pods_of_attempt(self, component: Key, work: _Work) -> Sequence[JsonObject]:
-        pods = self._cluster.release_pods.indexed(component[0], release_name(component[1]))
-        return of_attempt(pods, work.began) if work.began is not None else ()
+        return of_attempt(self._pods(component), work.began) if work.began is not None else ()
+
+    def _pods(self, component: Key) -> Iterable[JsonObject]:
+        return self._cluster.release_pods.indexed(component[0], release_name(component[1]))
 
     def _progress(self, component: Key) -> Verdict:
         work, failure = self._work[component], self._failures.get(component)

@@ -15,6 +15,8 @@ STUCK = timedelta(seconds=60)
 HOMELESS = timedelta(minutes=5)
 """The same, of a pod without a node: a new one may be on its way."""
 ON_ITS_WAY = {None, "PodInitializing", "ContainerCreating"}
+DONE = {"Succeeded", "Failed"}
+"""Phases of pods that do not run again."""
 LONGEST_MESSAGE = 300
 _BEFORE_AT = re.compile(r"[^\s\"'@]*@")
 """A password in a URI may have an @ itself, and programs tell parts of such a URI."""
@@ -34,6 +36,25 @@ def problem_of(pods: Iterable[JsonObject]) -> str | None:
         problem = next(_problems_of(pod), None)
         if problem is not None:
             return f"pod {pod['metadata']['name']}: {problem}"
+    return None
+
+
+def unready_of(pods: Iterable[JsonObject]) -> str | None:
+    """Return what keeps the first pod from serving that is neither done nor going and does not serve, or None."""
+    live = [
+        pod for pod in pods if pod["status"].get("phase") not in DONE and "deletionTimestamp" not in pod["metadata"]
+    ]
+    problem = problem_of(live)
+    if problem is not None:
+        return problem
+    for pod in live:
+        for container in pod["status"].get("containerStatuses") or ():
+            if "running" in container["state"] and not container["ready"]:
+                name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+                return (
+                    f"pod {name}: container {container['name']} runs, but is not ready; its readiness probe tells why: "
+                    f"kubectl describe pod {name} --namespace {namespace}"
+                )
     return None
 
 
