@@ -41,7 +41,7 @@ class Proxy(BaseHTTPRequestHandler):
         self._pass_on()
 
     def _pass_on(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = self._content()
         counts[f"{self.command} {self.path.partition('?')[0]}"] += 1
         if mode == "503":
             self._answer(503, b"no server is available")
@@ -61,6 +61,17 @@ class Proxy(BaseHTTPRequestHandler):
             self._answer(502, str(error).encode())
         finally:
             upstream.close()
+
+    def _content(self) -> bytes:
+        """Return what was sent, by the API server's proxy in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks: list[bytes] = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
 
     def _answer(self, status: int, content: bytes, kind: str | None = "text/plain") -> None:
         self.send_response(status)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cairn.components.records import Dataset, Metric, Record, TrackerClient
+from cairn.runs.tracked_experiments import TrackedExperiments
 from cairn.runs.tracked_run import LATE_SECONDS, TrackedRun
 from cairn.runs.tracker_gate import TrackerGate
 from cairn.runs.tracking_records import ATTEMPT_TAG, RECORD_TAG, RUN, STEP_TAG, UID_TAG, RecordOf
@@ -43,11 +44,12 @@ class World:
         self.tracker = tracker or FakeTracker()
         self.told = 0
         self._gate = TrackerGate(self._connect, self._tell)
-        self.run = TrackedRun("uid-1", "wine", self._gate, {}, self._tell, is_new=tracker is None)
+        self._experiments = TrackedExperiments(self._gate)
+        self.run = TrackedRun("uid-1", "wine", self._gate, self._experiments, self._tell, is_new=tracker is None)
 
-    def another(self, uid: str, experiments: dict[str, str]) -> TrackedRun:
+    def another(self, uid: str) -> TrackedRun:
         """Return another run at the same tracker."""
-        return TrackedRun(uid, "wine", self._gate, experiments, self._tell, is_new=True)
+        return TrackedRun(uid, "wine", self._gate, self._experiments, self._tell, is_new=True)
 
     async def _connect(self) -> TrackerClient:
         return self.tracker
@@ -194,8 +196,7 @@ async def test_what_another_operator_at_work_by_mistake_has_recorded_stays():
 
 async def test_a_run_that_is_gone_disturbs_no_other_one():
     world = World()
-    experiments: dict[str, str] = {}
-    one, another = (world.another(uid, experiments) for uid in ("uid-2", "uid-3"))
+    one, another = (world.another(uid) for uid in ("uid-2", "uid-3"))
     for run in (one, another):
         run.want({RUN: WINE})
     await settle()

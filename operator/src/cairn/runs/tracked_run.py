@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from cairn.components.records import (
     TrackerError,
     TrackerUnavailableError,
 )
+from cairn.runs.tracked_experiments import TrackedExperiments
 from cairn.runs.tracker_gate import TrackerGate
 from cairn.runs.tracking_records import ATTEMPT_TAG, RECORD_TAG, RUN, STEP_TAG, UID_TAG, RecordOf
 
@@ -41,16 +42,15 @@ class TrackedRun:
         uid: str,
         experiment_name: str,
         gate: TrackerGate,
-        experiments: MutableMapping[str, str],
+        experiments: TrackedExperiments,
         told: Callable[[], None],
         *,
         is_new: bool,
     ) -> None:
         """Make a run of which nothing is known yet.
 
-        `experiments` are the IDs of those that are known at the tracker, by name; `told` is called when there is something else
-        to tell of the run. Of a run that is new the tracker is not asked first what it has; what an operator that has died at
-        once may have left is found at the end.
+        `told` is called when there is something else to tell of the run. Of a run that is new the tracker is not asked first what
+        it has; what an operator that has died at once may have left is found at the end.
         """
         self._uid = uid
         self.experiment_name = experiment_name
@@ -211,10 +211,7 @@ class TrackedRun:
             await self._sweep()
 
     async def _open_experiment(self) -> None:
-        if self.experiment_name not in self._experiments:
-            found = await self._gate.ask(lambda client: client.experiment(self.experiment_name))
-            self._experiments[self.experiment_name] = found
-        self._experiment = self._experiments[self.experiment_name]
+        self._experiment = await self._experiments.id_of(self.experiment_name)
 
     async def _search(self) -> None:
         """Find out what is held already: an operator before this one may have written it."""
@@ -328,7 +325,7 @@ class TrackedRun:
 
     def _forget(self) -> None:
         """Forget what the tracker has: it has it no more."""
-        self._experiments.pop(self.experiment_name, None)
+        self._experiments.forget(self.experiment_name)
         self._experiment = None
         self._searched = self._swept = False
         for known in (self.ids, self._described, self._finished):

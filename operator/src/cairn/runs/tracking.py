@@ -24,6 +24,7 @@ from cairn.components.neighbours import Neighbours
 from cairn.components.records import TrackerClient, TrackerUnavailableError
 from cairn.components.step_access import StepAccess
 from cairn.runs.instances import RunSteps
+from cairn.runs.tracked_experiments import TrackedExperiments
 from cairn.runs.tracked_run import TrackedRun
 from cairn.runs.tracker_gate import TrackerGate
 from cairn.runs.tracking_records import RUN, RecordOf, context_of, record_of_run, records_of_attempts
@@ -41,8 +42,7 @@ class _Tracker:
     flavor: ExperimentTracker[Any]
     """As it is configured now."""
     gate: TrackerGate
-    experiments: dict[str, str] = field(default_factory=dict[str, str])
-    """Their IDs."""
+    experiments: TrackedExperiments
 
 
 @dataclass
@@ -198,5 +198,6 @@ class RunTracking:
                 if following.tracker is new:
                     self._wake(run)
 
-        new = self._trackers[flavor.key, flavor.uri] = _Tracker(flavor, TrackerGate(connect, told))
+        gate = TrackerGate(connect, told)
+        new = self._trackers[flavor.key, flavor.uri] = _Tracker(flavor, gate, TrackedExperiments(gate))
         return new
