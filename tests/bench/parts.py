@@ -85,8 +85,8 @@ PARTS: Mapping[str, Part] = {
         floor=False,
     ),
     TRACKING_FAULTS: Part(
-        "20 runs of 3 steps of 10 s",
-        lambda size: chain(3, _some(20, size), seconds=10),
+        "20 runs of 3 steps of 20 s",
+        lambda size: chain(3, _some(20, size), seconds=20),
         (REAL,),
         timelines=False,
         floor=False,
