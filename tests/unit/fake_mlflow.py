@@ -32,10 +32,15 @@ class FakeMLflow:
         """The status that it answers every request of its API with."""
         self.page: str | None = None
         """What it answers instead of JSON: it is no MLflow."""
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        """Of that answer."""
         self.delay = 0.0
         self.experiments: dict[str, str] = {}
         """IDs by name."""
         self.runs: dict[str, JsonObject] = {}
+        self.deleted: set[str] = set()
+        """IDs of runs that somebody has deleted."""
         self.artifacts: dict[str, bytes] = {}
         self.keeps_artifacts = True
         """Whether its bucket is there."""
@@ -75,7 +80,7 @@ class FakeMLflow:
         if self.authorization is not None and request.headers.get("Authorization") != self.authorization:
             return web.Response(status=401, text="You are not authenticated.")
         if self.page is not None:
-            return web.Response(text=self.page)
+            return web.Response(text=self.page, status=self.status, headers=self.headers)
         return await handler(request)
 
     async def _version(self, _: web.Request) -> web.Response:
@@ -87,6 +92,9 @@ class FakeMLflow:
         if self.broken is not None:
             return web.Response(status=self.broken, text="<h1>Bad</h1>")
         body = dict(request.query) if request.method == "GET" else await request.json()
+        if body.get("run_id") in self.deleted:
+            words = f"The run {body['run_id']} must be in the 'active' state. Current state is deleted."
+            return _refused(400, "INVALID_PARAMETER_VALUE", words)
         if body.get("run_id", next(iter(self.runs), None)) not in {*self.runs, None}:
             return _refused(404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={body['run_id']} not found")
         name = endpoint.replace("/", "_").replace("-", "_")
@@ -185,6 +193,7 @@ class FakeMLflow:
 
     def _runs_delete(self, body: JsonObject) -> web.Response:
         del self.runs[body["run_id"]]
+        self.deleted.add(body["run_id"])
         return web.json_response({})
 
     def _runs_log_batch(self, body: JsonObject) -> web.Response:

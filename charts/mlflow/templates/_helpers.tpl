@@ -98,6 +98,8 @@ app.kubernetes.io/component: server
 {{- define "mlflow.pod" -}}
 enableServiceLinks: false
 automountServiceAccountToken: false
+# The kernel keeps SIGTERM from a process with the number 1 that does not handle it, as Python does not while it starts.
+shareProcessNamespace: true
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

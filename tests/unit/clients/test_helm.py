@@ -131,3 +131,21 @@ async def test_revisions_are_read_from_the_labels_of_their_secrets():
 
     assert [(revision.number, revision.status) for revision in revisions] == [(2, "deployed"), (3, "failed")]
     assert revisions[0].created == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+async def test_secrets_that_only_look_like_helm_s_are_none_of_its():
+    kubernetes = FakeKubernetes()
+    forged = helm_secret(1, "deployed")
+    forged["metadata"] |= {"name": "forged", "labels": {"owner": "helm", "name": "tracker"}}
+    kubernetes.add(SECRETS, forged)
+
+    assert await revisions_of(kubernetes, "ml", "tracker") == ()
+
+
+async def test_what_it_says_is_told_in_one_line(script: Script):
+    helm = script.says(errors="Error: UPGRADE FAILED: values are wrong:\n- at '': no such value.", code=1)
+
+    with pytest.raises(HelmError) as error:
+        await helm.manifest("ml", "tracker")
+
+    assert str(error.value) == "UPGRADE FAILED: values are wrong: - at '': no such value"

@@ -44,12 +44,12 @@ async def test_a_run_is_found_by_its_tags(mlflow: MLflow):
     run = await mlflow.create_run(experiment, "wine-1", 1000, UID)
     await mlflow.create_run(experiment, "wine-2", 1000, {"cairn.run.uid": "uid-2"})
 
-    assert [found["info"]["run_id"] for found in await mlflow.runs_tagged(experiment, UID)] == [run["info"]["run_id"]]
+    assert [found["info"]["run_id"] for found in await mlflow.runs_tagged(experiment, UID)] == [run]
     assert await mlflow.runs_tagged(experiment, {"cairn.run.uid": "uid-3"}) == []
 
 
 async def test_what_is_recorded_twice_is_there_once(mlflow: MLflow, fake: FakeMLflow):
-    run = (await mlflow.create_run(await mlflow.experiment_named("wine"), "wine-1", 1000, {}))["info"]["run_id"]
+    run = await mlflow.create_run(await mlflow.experiment_named("wine"), "wine-1", 1000, {})
     metric = {"key": "rmse", "value": 0.5, "timestamp": 1000, "step": 0}
 
     for _ in range(2):
@@ -63,7 +63,7 @@ async def test_what_is_recorded_twice_is_there_once(mlflow: MLflow, fake: FakeML
 
 
 async def test_a_param_does_not_change(mlflow: MLflow):
-    run = (await mlflow.create_run(await mlflow.experiment_named("wine"), "wine-1", 1000, {}))["info"]["run_id"]
+    run = await mlflow.create_run(await mlflow.experiment_named("wine"), "wine-1", 1000, {})
     await mlflow.log_batch(run, params={"alpha": "1"})
 
     with pytest.raises(RefusedError, match="Changing param values is not allowed") as refused:
@@ -73,7 +73,7 @@ async def test_a_param_does_not_change(mlflow: MLflow):
 
 
 async def test_a_run_ends(mlflow: MLflow, fake: FakeMLflow):
-    run = (await mlflow.create_run(await mlflow.experiment_named("wine"), "wine-1", 1000, {}))["info"]["run_id"]
+    run = await mlflow.create_run(await mlflow.experiment_named("wine"), "wine-1", 1000, {})
 
     await mlflow.update_run(run, "FAILED", 2000)
 
@@ -125,12 +125,45 @@ async def test_a_refusal_that_is_not_mlflow_s_is_told_as_it_is(
     assert (refused.value.status, refused.value.code, refused.value.may_pass) == (status, "", may_pass)
 
 
-@pytest.mark.parametrize("page", ["<html>Welcome</html>", "[]"])
+@pytest.mark.parametrize("page", ["<html>Welcome</html>", "[]", "[" * 200_000, '{"experiment": {}}'])
 async def test_what_is_no_mlflow_is_found_out(mlflow: MLflow, fake: FakeMLflow, page: str):
     fake.page = page
 
     with pytest.raises(MLflowError, match="does not answer as MLflow does"):
+        await mlflow.experiment_named("wine")
+
+
+async def test_a_refusal_may_be_of_no_sense(mlflow: MLflow, fake: FakeMLflow):
+    fake.page, fake.status = "[" * 200_000, 400
+
+    with pytest.raises(RefusedError):
         await mlflow.need_database()
+
+
+async def test_no_more_is_read_than_mlflow_would_answer(
+    mlflow: MLflow, fake: FakeMLflow, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("cairn.clients.mlflow.LARGEST_ANSWER", 1000)
+    fake.page = "9" * 1001
+
+    with pytest.raises(MLflowError, match="answers with more than 1000 bytes"):
+        await mlflow.version()
+
+
+async def test_what_is_compressed_is_not_unpacked(mlflow: MLflow, fake: FakeMLflow):
+    fake.page, fake.headers = "9" * 1000, {"Content-Encoding": "gzip"}
+
+    assert await mlflow.version() == fake.page
+
+
+@pytest.mark.parametrize("host", ["mlflow..ml", "..", "a" * 75])
+async def test_a_host_name_that_is_none_cannot_be_reached(host: str):
+    mlflow = MLflow(Access(f"http://{host}:5000"))
+
+    with pytest.raises(UnreachableError):
+        await mlflow.version()
+
+    await mlflow.close()
 
 
 async def test_runs_are_found_that_do_not_fit_into_one_answer(
@@ -148,6 +181,16 @@ async def test_runs_are_found_that_do_not_fit_into_one_answer(
 async def test_a_run_that_is_deleted_is_there_no_more(mlflow: MLflow, fake: FakeMLflow):
     run = await mlflow.create_run("1", "wine", 1000, UID)
 
-    await mlflow.delete_run(run["info"]["run_id"])
+    await mlflow.delete_run(run)
 
     assert fake.runs == {}
+
+
+async def test_what_is_deleted_is_gone(mlflow: MLflow):
+    run = await mlflow.create_run("1", "wine", 1000, UID)
+    await mlflow.delete_run(run)
+
+    with pytest.raises(RefusedError, match="Current state is deleted") as refused:
+        await mlflow.update_run(run, "FINISHED", 2000)
+
+    assert refused.value.is_gone

@@ -149,13 +149,19 @@ async def revisions_of(kubernetes: Kubernetes, namespace: str, name: str) -> Seq
     secrets, _ = await kubernetes.list(
         SECRETS, namespace, selector=f"owner=helm,name={name}", accept=METADATA_LIST_ONLY
     )
-    revisions = (_revision(secret["metadata"]) for secret in secrets)
+    revisions = (_revision(secret["metadata"]) for secret in secrets if _is_of_helm(secret["metadata"]))
     return tuple(sorted(revisions, key=lambda revision: revision.number))
+
+
+def _is_of_helm(metadata: JsonObject) -> bool:
+    """Return whether a Secret with Helm's labels is one of its own."""
+    version = metadata["labels"].get("version", "")
+    return metadata["name"] == f"sh.helm.release.v1.{metadata['labels']['name']}.v{version}" and version.isdecimal()
 
 
 def _revision(metadata: JsonObject) -> Revision:
     labels = metadata["labels"]
-    status = cast(ReleaseStatus, labels["status"])
+    status = cast(ReleaseStatus, labels.get("status", "unknown"))
     return Revision(int(labels["version"]), status, parse(metadata["creationTimestamp"]), labels)
 
 
@@ -166,4 +172,4 @@ def _in(namespace: str) -> tuple[str, ...]:
 def _in_short(errors: str) -> str:
     """Return Helm's error without warnings and its own prefix."""
     lines = [line for line in errors.strip().splitlines() if line and not _WARNING.match(line)]
-    return "\n".join(lines).removeprefix("Error: ")[:LONGEST_ERROR] or "it says nothing"
+    return " ".join(" ".join(lines).split()).removeprefix("Error: ").rstrip(".")[:LONGEST_ERROR] or "it says nothing"

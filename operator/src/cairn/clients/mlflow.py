@@ -19,13 +19,18 @@ from cairn.api.base import JsonObject
 
 ANSWER_SECONDS = 10.0
 """How long an answer is waited for."""
-RUNS_AT_ONCE = 1000
+RUNS_AT_ONCE = 100
 """That a search tells of in one answer."""
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes: what is at a URI may be anybody's."""
 LARGEST_ERROR = 1024
 """Characters of a server's words that are told."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 DOES_NOT_EXIST = "RESOURCE_DOES_NOT_EXIST"
+DELETED = "must be in the 'active' state"
+"""What is said of runs and experiments that are."""
 INVALID_HOST = "Invalid Host header"
+NOT_AS_MLFLOW = "does not answer as MLflow does: look where the URI leads to"
 
 RunState = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 
@@ -49,6 +54,11 @@ class RefusedError(MLflowError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether what the request is about is not there, or somebody has deleted it."""
+        return self.code == DOES_NOT_EXIST or DELETED in str(self)
 
     @property
     def may_pass(self) -> bool:
@@ -124,9 +134,9 @@ class MLflow:
             if error.code != DOES_NOT_EXIST:
                 raise
         else:
-            return found["experiment"]["experiment_id"]
+            return part_of(found, "experiment", "experiment_id")
         try:
-            return (await self.call("POST", "experiments/create", {"name": name}))["experiment_id"]
+            return part_of(await self.call("POST", "experiments/create", {"name": name}), "experiment_id")
         except RefusedError as error:
             if error.code != ALREADY_EXISTS:
                 raise
@@ -149,10 +159,10 @@ class MLflow:
                 return found
             body["page_token"] = page["next_page_token"]
 
-    async def create_run(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> JsonObject:
-        """Create a run that is RUNNING since a moment, in milliseconds; return it."""
+    async def create_run(self, experiment: str, name: str, start_time: int, tags: Mapping[str, str]) -> str:
+        """Create a run that is RUNNING since a moment, in milliseconds; return its ID."""
         body = {"experiment_id": experiment, "run_name": name, "start_time": start_time, "tags": _items(tags)}
-        return (await self.call("POST", "runs/create", body))["run"]
+        return part_of(await self.call("POST", "runs/create", body), "run", "info", "run_id")
 
     async def log_batch(
         self,
@@ -190,10 +200,10 @@ class MLflow:
         content = await self._ask(method, f"/api/2.0/mlflow/{endpoint}", json=body, params=params)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise MLflowError("does not answer as MLflow does: look where the URI leads to")
+            raise MLflowError(NOT_AS_MLFLOW)
         return cast(JsonObject, answer)
 
     async def _ask(self, method: str, path: str, **content: Any) -> bytes:
@@ -201,27 +211,50 @@ class MLflow:
         session = self._session = self._session or self._open()
         try:
             async with session.request(method, self._access.uri + path, **content) as answer:
-                told = await answer.read()
+                told = await _content(answer)
         except TimeoutError as error:
             raise UnreachableError(f"has not answered within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise UntrustedError(f"has a certificate that is not trusted: {error.certificate_error}") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # of a host name that is none
             raise UnreachableError(f"cannot be reached: {error}") from error
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer.status, *_refusal(told))
         return told
 
     def _open(self) -> aiohttp.ClientSession:
-        headers = {"Authorization": self._access.authorization} if self._access.authorization else {}
+        headers = {"Accept-Encoding": "identity"}
+        if self._access.authorization:
+            headers["Authorization"] = self._access.authorization
         context = ssl.create_default_context()
         if self._access.ca is not None:
             context.load_verify_locations(cadata=self._access.ca)
         connector = aiohttp.TCPConnector(ssl=context)
-        return aiohttp.ClientSession(headers=headers, connector=connector, timeout=self._timeout, trust_env=True)
+        return aiohttp.ClientSession(
+            headers=headers, connector=connector, timeout=self._timeout, trust_env=True, auto_decompress=False
+        )
 
 
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+def part_of(answer: JsonObject, *path: str) -> str:
+    """Return a part of an answer; raises MLflowError where there is none, which MLflow itself would not do."""
+    found: Any = answer
+    for name in path:
+        found = cast(JsonObject, found).get(name) if isinstance(found, dict) else None
+    if not isinstance(found, str):
+        raise MLflowError(NOT_AS_MLFLOW)
+    return found
+
+
+async def _content(answer: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in answer.content.iter_any():
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise MLflowError(f"answers with more than {LARGEST_ANSWER} bytes: look where the URI leads to")
+    return bytes(content)
 
 
 def _items(pairs: Mapping[str, str]) -> list[JsonObject]:
@@ -234,5 +267,5 @@ def _refusal(content: bytes) -> tuple[str, str]:
     try:
         told = json.loads(text)
         return str(told["error_code"]), str(told.get("message", ""))[:LARGEST_ERROR]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "", " ".join(text.split())[:LARGEST_ERROR]

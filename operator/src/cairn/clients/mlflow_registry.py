@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cairn.api.base import JsonObject
-from cairn.clients.mlflow import ALREADY_EXISTS, MLflow, RefusedError
+from cairn.clients.mlflow import ALREADY_EXISTS, MLflow, RefusedError, part_of
 
 NO_SUCH_ALIAS = "INVALID_PARAMETER_VALUE"
 """What MLflow answers where no version bears an alias."""
@@ -43,7 +43,7 @@ class MLflowModels:
             body["run_id"] = run
         if description is not None:
             body["description"] = description
-        return str((await self._server.call("POST", "model-versions/create", body))["model_version"]["version"])
+        return part_of(await self._server.call("POST", "model-versions/create", body), "model_version", "version")
 
     async def set_alias(self, name: str, alias: str, version: str) -> None:
         """Have a version bear an alias, and no other one."""
@@ -57,7 +57,7 @@ class MLflowModels:
             if error.code != NO_SUCH_ALIAS:
                 raise
             return None
-        return str(found["model_version"]["version"])
+        return part_of(found, "model_version", "version")
 
     async def delete_alias(self, name: str, alias: str) -> None:
         """Have no version bear an alias."""

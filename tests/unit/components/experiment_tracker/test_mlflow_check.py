@@ -123,11 +123,17 @@ async def test_a_server_without_its_database_fails(tracker: Tracker):
     assert "whether its database runs" in verdict.message
 
 
-@pytest.mark.parametrize("version", ["2.22.1", "<html>", ""])
-async def test_an_old_server_is_not_used(tracker: Tracker, version: str):
-    tracker.server.version = version
+async def test_an_old_server_is_not_used(tracker: Tracker):
+    tracker.server.version = "2.22.1"
 
     assert (await tracker.check()).reason == "VersionNotSupported"
+
+
+@pytest.mark.parametrize("version", ["<html>", "", "9" * 5000, "3"])
+async def test_what_has_no_version_is_no_mlflow(tracker: Tracker, version: str):
+    tracker.server.version = version
+
+    assert (await tracker.check()).reason == "NotMLflow"
 
 
 async def test_something_else_is_no_mlflow(tracker: Tracker):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cairn.clients.helm import ReleaseStatus, Revision
 from cairn.components.releases.naming import STATE_LABEL, labels_of, release_name, state_label
 from cairn.components.releases.plan import (
-    FIRST_BACKOFF_SECONDS,
+    FIRST_UPGRADE_BACKOFF_SECONDS,
     LONGEST_BACKOFF_SECONDS,
     Nothing,
     NotOurs,
@@ -75,7 +75,7 @@ class TestFailure:
         rolled_back = [*before, replace(back, labels=before[0].labels)]  # as Helm makes it
 
         assert plan(rolled_back, "new", OURS, NOW) == Wait(failed=2, install=False)
-        later = NOW + timedelta(seconds=FIRST_BACKOFF_SECONDS)
+        later = NOW + timedelta(seconds=FIRST_UPGRADE_BACKOFF_SECONDS)
         assert plan(rolled_back, "new", OURS, later) == Upgrade(install=False)
 
     def test_helm_tells_when_it_failed_where_that_is_not_when_it_began(self):
@@ -86,7 +86,7 @@ class TestFailure:
 
         assert action == Wait(failed=1, install=True)
 
-    def test_an_install_that_has_failed_is_tried_again_after_a_while(self):
+    def test_an_install_that_has_failed_is_tried_again_sooner_as_nothing_serves(self):
         assert plan(revisions(("failed", "new"), seconds_ago=0), "new", OURS, NOW) == Wait(failed=1, install=True)
         assert plan(revisions(("failed", "new")), "new", OURS, NOW) == Upgrade(install=True)
 

@@ -10,7 +10,9 @@ from cairn.clients.helm import Revision
 from cairn.components.releases.naming import state_in
 
 FIRST_BACKOFF_SECONDS = 30
-LONGEST_BACKOFF_SECONDS = 1800
+FIRST_UPGRADE_BACKOFF_SECONDS = 600
+"""While an upgrade is tried, one server on a volume cannot serve; what was there before does meanwhile."""
+LONGEST_BACKOFF_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,14 @@ def _try(revisions: Sequence[Revision], desired: str, now: datetime, *, install:
     failed = [item for item in revisions if item.status == "failed" and state_in(item.labels, item.number) == desired]
     if failed:
         since = (now - _ended(failed[-1])).total_seconds()
-        if since < backoff_seconds(len(failed)):
+        if since < backoff_seconds(len(failed), FIRST_BACKOFF_SECONDS if install else FIRST_UPGRADE_BACKOFF_SECONDS):
             return Wait(failed[-1].number, install)
     return Upgrade(install)
 
 
-def backoff_seconds(failures: int) -> float:
+def backoff_seconds(failures: int, first: float = FIRST_BACKOFF_SECONDS) -> float:
     """Return how long to wait after so many failures of the same."""
-    return min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (failures - 1))
+    return min(LONGEST_BACKOFF_SECONDS, first * 2 ** (failures - 1))
 
 
 def _ended(revision: Revision) -> datetime:

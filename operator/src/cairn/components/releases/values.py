@@ -15,7 +15,8 @@ STATE_LENGTH = 16
 
 def values_of(component: str, values: JsonObject, image: str | None) -> JsonObject:
     """Return the values of a release, with those that are not up to its component; an image of its own takes precedence."""
-    if image and "repository" not in (values.get("image") or {}):
+    given = values.get("image", {})
+    if image and isinstance(given, dict) and "repository" not in given:
         values = merged({"image": _image(image)}, values)
     return merged(values, {"commonLabels": labels_of(component), "fullnameOverride": release_name(component)})
 

@@ -35,7 +35,10 @@ def failed(release: str, words: str, *, install: bool) -> Verdict:
     if install:
         message = f"Helm could not install release {release}, and tries again; mend what it says: {words}"
         return Verdict.failed("HelmInstallFailed", message)
-    message = f"Helm could not upgrade release {release} and went back to what worked; mend what it says: {words}"
+    message = (
+        f"Helm could not upgrade release {release}, which stays as it was; mend what it says: {words}. It is tried again later, "
+        "and at once when the spec is changed."
+    )
     return Verdict.failed(UPGRADE_FAILED, message)
 
 

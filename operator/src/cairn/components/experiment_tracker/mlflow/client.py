@@ -7,13 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from cairn.api.base import JsonObject
-from cairn.clients.mlflow import (
-    DOES_NOT_EXIST,
-    Access,
-    MLflow,
-    MLflowError,
-    RefusedError,
-)
+from cairn.clients.mlflow import Access, MLflow, MLflowError, RefusedError
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.experiment_tracker.mlflow.registry_client import MLflowRegistryClient
 from cairn.components.records import (
@@ -62,8 +56,7 @@ class MLflowClient(TrackerClient):
         """Create a run, nested in another one where that is given; return its ID."""
         tags = dict(record.tags) if parent is None else {**record.tags, PARENT_TAG: parent}
         async with self._explained():
-            run = await self._server.create_run(experiment, record.name, record.started, tags)
-        return run["info"]["run_id"]
+            return await self._server.create_run(experiment, record.name, record.started, tags)
 
     async def describe(self, record_id: str, *, params: Mapping[str, str], datasets: Sequence[Dataset]) -> None:
         """Log params and inputs of a run."""
@@ -117,7 +110,7 @@ class MLflowClient(TrackerClient):
 
 
 def _kind_of(error: MLflowError) -> type[TrackerError]:
-    if isinstance(error, RefusedError) and error.code == DOES_NOT_EXIST:
+    if isinstance(error, RefusedError) and error.is_gone:
         return RecordGoneError
     concerns_all = not isinstance(error, RefusedError) or error.concerns_all
     return TrackerUnavailableError if concerns_all else TrackerError

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import Kubernetes
-from cairn.clients.mlflow import Access, MLflow, MLflowError
+from cairn.clients.mlflow import NOT_AS_MLFLOW, Access, MLflow, MLflowError
 from cairn.components.base import ExperimentTracker, Release, Surroundings, Verdict
 from cairn.components.experiment_tracker.mlflow.artifact_probe import ProbeError, probe_artifacts
 from cairn.components.experiment_tracker.mlflow.chart_values import path_of, release_of
@@ -22,6 +23,7 @@ from cairn.components.step_access import StepAccess
 
 OLDEST_VERSION = (3, 0)
 """The oldest MLflow whose API Cairn is tried with."""
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 USERNAME, PASSWORD = "username", "password"
 CA_VOLUME = "cairn-tracker-ca"
 CA_DIRECTORY = "/cairn/tracker"
@@ -82,7 +84,10 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
             return Verdict.failed(error.reason, error.message, uri)
         try:
             version = await server.version()
-            if _number(version) < OLDEST_VERSION:
+            number = _VERSION.match(version)
+            if number is None:
+                return Verdict.failed("NotMLflow", f"MLflow at {uri} {NOT_AS_MLFLOW}.", uri)
+            if tuple(map(int, number.groups())) < OLDEST_VERSION:
                 oldest = ".".join(map(str, OLDEST_VERSION))
                 message = f"MLflow at {uri} is of version {version[:64]}; upgrade it to {oldest} or newer."
                 return Verdict.failed("VersionNotSupported", message, uri)
@@ -178,9 +183,3 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         secret = await secret_named(kubernetes, self.namespace, auth.basic.secret_ref.name)
         pair = f"{credential(secret, USERNAME)}:{credential(secret, PASSWORD)}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """Return the first two parts of a version; (0,) where it is none."""
-    parts = version.split(".")[:2]
-    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else (0,)
