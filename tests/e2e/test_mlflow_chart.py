@@ -60,6 +60,27 @@ def test_it_answers_to_its_own_names_only(plain: MLflowServer) -> None:
     assert plain.refusal(SEARCH, Host="evil.example.com") == 403
 
 
+def test_a_server_that_has_just_started_ends_as_soon_as_it_is_told_to(plain: MLflowServer) -> None:
+    cluster, servers = plain.cluster, "app.kubernetes.io/component=server"
+    (first,) = cluster.list("Pod", servers)
+    cluster.delete("Pod", first["metadata"]["name"])
+    new = poll(
+        lambda: [
+            pod["metadata"]["name"]
+            for pod in cluster.list("Pod", servers)
+            for container in pod["status"].get("containerStatuses", ())
+            if pod["metadata"]["uid"] != first["metadata"]["uid"] and "running" in container["state"]
+        ],
+        bool,
+        60,
+        "no other server starts",
+    )
+
+    cluster.delete("Pod", new[0])
+
+    cluster.wait_gone("Pod", new[0], 30)
+
+
 def test_a_database_of_a_newer_version_is_refused_with_the_reason(plain: MLflowServer) -> None:
     plain.cluster.kubectl("exec", "deployment/mlflow", "--", "python", "-c", NEWER)
     plain.cluster.kubectl("rollout", "restart", "deployment/mlflow")
