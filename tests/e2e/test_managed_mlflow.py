@@ -130,6 +130,19 @@ def test_an_install_that_fails_says_why_and_goes_on_when_it_is_mended(namespace:
     ready(namespace, "tracking")
 
 
+def test_a_claim_that_somebody_deletes_is_told_before_anything_is_lost(namespace: Cluster) -> None:
+    namespace.apply(server("tracking"))
+    ready(namespace, "tracking")
+    (before,) = namespace.list("Pod", "app.kubernetes.io/component=server")
+
+    namespace.kubectl("delete", "persistentvolumeclaim/tracking-server", "--wait=false")
+    namespace.apply(server("tracking", values={"podLabels": {"team": "a"}}))
+
+    assert "copy it while the server runs" in failed(namespace, "tracking", "ClaimTerminating")
+    (after,) = namespace.list("Pod", "app.kubernetes.io/component=server")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
 def test_what_leads_to_a_server_and_cleans_up_behind_it_comes_and_goes_with_it(namespace: Cluster) -> None:
     values: Body = {
         "ingress": {"enabled": True, "hosts": ["mlflow.example.com"]},

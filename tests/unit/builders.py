@@ -194,6 +194,9 @@ class Alone:
     def component(self, name: str) -> None:
         return None
 
+    def readiness(self, name: str) -> None:
+        return None
+
     def version_of_secret(self, name: str) -> str:
         return ""
 

@@ -165,7 +165,9 @@ class FakeMLflow:
         version = self.aliases.get((body["name"], body["alias"]))
         if version is None:
             return _refused(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {body['alias']} not found.")
-        return web.json_response({"model_version": {"name": body["name"], "version": version}})
+        found = self.models.get(body["name"], [])
+        known = found[int(version) - 1] if int(version) <= len(found) else {}
+        return web.json_response({"model_version": {**known, "name": body["name"], "version": version}})
 
     def _alias_delete(self, body: JsonObject) -> web.Response:
         self.aliases.pop((body["name"], body["alias"]), None)

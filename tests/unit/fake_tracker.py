@@ -57,6 +57,12 @@ class FakeRegistry(RegistryClient):
         self.versions.append(version)
         return str(len(self.versions))
 
+    async def approver(self, model: str, alias: str, version: str) -> str | None:
+        await self._tracker.answer("approver", alias)
+        tags = self.tags.get(version, {})
+        has_it = self.aliases.get(alias) == version and tags.get("cairn.approval") == "Approved"
+        return tags.get("cairn.approval.by") if has_it else None
+
     async def set_alias(self, model: str, alias: str, version: str) -> None:
         await self._tracker.answer("set alias", alias)
         self.aliases[alias] = version

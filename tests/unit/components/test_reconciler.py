@@ -359,7 +359,7 @@ class TestRelease:
             "creationTimestamp": "2026-01-02T03:04:05Z",
         }
         waits = {"name": "server", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
-        world.cluster.release_pods.put({"metadata": metadata, "status": {"containerStatuses": [waits]}})
+        world.cluster.release_pods.put({"metadata": metadata, "spec": {}, "status": {"containerStatuses": [waits]}})
         world.verdict = BAD
 
         await self.reconcile(world)

@@ -85,7 +85,7 @@ def world() -> ModelWorld:
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(registered_run, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(registered_run, "SHORTEST_PAUSE_SECONDS", 0.0)
 
 
 async def test_a_model_is_registered_as_soon_as_its_step_has_succeeded(world: ModelWorld):
@@ -188,6 +188,7 @@ class TestApproval:
         assert world.registry.aliases == {}
         assert world.registry.tags["1"]["cairn.approval.by"] == "bob"
         assert world.registered() == ("False", "ApprovalRefused")
+        assert "alias" not in world.registration()
 
     async def test_the_time_for_it_may_be_up(self, world: ModelWorld):
         await world.train_ends(training(alias="champion", approval="Required", approvalTimeoutSeconds=60))
@@ -199,6 +200,58 @@ class TestApproval:
         assert world.registry.aliases == {}
         assert world.registry.tags["1"]["cairn.approval"] == "TimedOut"
         assert world.registered() == ("False", "ApprovalTimedOut")
+
+    async def test_one_that_was_approved_before_need_not_be_approved_again(self, world: ModelWorld):
+        spec = training(alias="champion", approval="Required")
+        await world.train_ends(spec)
+        await world.run_ends()
+        await world.annotate(approve="alice")
+        fields = {**spec.to_json(), "rerunOf": {"name": "wine-1", "from": "report"}}
+        again = run_body(PipelineRunSpec.model_validate(fields), "wine-2", uid="uid-of-wine-2")
+
+        await world.reconcile(world.apply(PIPELINE_RUNS, again))
+
+        (one,) = world.kubernetes.one(PIPELINE_RUNS, "wine-2")["status"]["registrations"]
+        assert (one["state"], one["message"]) == ("Registered", "Approved by alice before.")
+        assert world.registry.aliases == {"champion": "1"}
+
+    async def test_what_was_decided_is_told_where_the_registry_is_gone(self, world: ModelWorld):
+        await world.train_ends(training(alias="champion", approval="Required"))
+        await world.run_ends()
+        stack = world.kubernetes.one(STACKS, "registering")
+        del stack["spec"]["modelRegistryRef"]
+        world.apply(STACKS, stack)
+
+        await world.annotate(approve="alice")
+
+        assert world.registered() == ("False", "ModelRegistryNotFound")
+        message = world.condition(PIPELINE_RUNS, RUN.name, "Registered")["message"]
+        assert message.endswith("What was decided is carried out as soon as it can be.")
+        stack["spec"]["modelRegistryRef"] = {"name": "models"}
+        world.apply(STACKS, stack)
+        await world.reconcile()
+        assert world.registry.aliases == {"champion": "1"}
+
+    async def test_the_time_for_it_is_up_without_a_registry_too(self, world: ModelWorld):
+        await world.train_ends(training(alias="champion", approval="Required", approvalTimeoutSeconds=60))
+        await world.run_ends()
+        world.kubernetes.remove(STACKS, "ml", "registering")
+        world.clock.advance(60)
+
+        await world.reconcile()
+
+        assert world.registered() == ("False", "ApprovalTimedOut")
+        assert "keeps the alias pending" in world.registration()["message"]
+
+    async def test_it_does_not_wait_for_ever_when_its_run_is_deleted(self, world: ModelWorld):
+        await world.train_ends(training(alias="champion", approval="Required"))
+        await world.run_ends()
+        world.kubernetes.remove(PIPELINE_RUNS, "ml", RUN.name)
+
+        await world.reconcile()
+
+        assert world.registry.aliases == {}
+        assert world.registry.tags["1"]["cairn.approval"] == "RunDeleted"
 
     async def test_another_operator_knows_what_waits(self, world: ModelWorld):
         await world.train_ends(training(alias="champion", approval="Required"))

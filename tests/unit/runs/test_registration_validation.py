@@ -10,6 +10,7 @@ import pytest
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.components.artifact_store.local import Local, LocalConfig
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
+from cairn.runs.registration_validation import decided_before_start
 from cairn.runs.validation import problems_of
 from cairn.stacks.resolution import UsableStack
 from tests.unit.builders import kubernetes_stack, run_spec, step
@@ -99,3 +100,35 @@ def test_an_expression_that_is_not_valid_is_told_with_what_it_sees(when: str, sa
 
     assert field == f"{AT}.when"
     assert said in message
+
+
+@pytest.mark.parametrize("name", [" ", ".", "..", " . "])
+def test_a_model_has_a_name(name: str):
+    ((field, message),) = problems(registering(name=name))
+
+    assert field == f"{AT}.name"
+    assert "name the model" in message
+
+
+@pytest.mark.parametrize("name", ["../x", "a//b", "./a", "/a", "."])
+def test_a_tag_is_not_named_like_a_path_that_could_be_shorter(name: str):
+    ((field, message),) = problems(registering(tags=[{"name": name, "value": "1"}]))
+
+    assert field == f"{AT}.tags[{name}]"
+    assert "leave / and . out" in message
+
+
+@pytest.mark.parametrize("annotation", ["approve", "refuse"])
+def test_nobody_decides_before_there_is_a_model(annotation: str):
+    body = {"metadata": {"annotations": {f"cairn.dev/{annotation}": "alice"}}}
+
+    problem = decided_before_start(body, registering(alias="champion", approval="Required"))
+
+    assert problem is not None
+    assert "create the run without it" in problem.message
+
+
+def test_annotations_are_nobody_s_concern_where_nothing_waits_for_approval():
+    body = {"metadata": {"annotations": {"cairn.dev/approve": "alice"}}}
+
+    assert decided_before_start(body, registering(alias="champion")) is None

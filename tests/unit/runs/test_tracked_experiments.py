@@ -7,9 +7,15 @@ import asyncio
 import pytest
 
 from cairn.components.records import TrackerClient, TrackerError
-from cairn.runs.tracked_experiments import TrackedExperiments
+from cairn.runs.tracked_experiments import KNOWN_SECONDS, TrackedExperiments
 from cairn.runs.tracker_gate import TrackerGate
 from tests.unit.fake_tracker import REFUSED, FakeTracker
+from tests.unit.virtual_time import VirtualTimePolicy
+
+
+@pytest.fixture
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return VirtualTimePolicy()
 
 
 @pytest.fixture
@@ -65,3 +71,13 @@ async def test_one_that_is_forgotten_is_asked_for_again(experiments: TrackedExpe
     await experiments.id_of("wine")
 
     assert tracker.asked == ["experiment wine"] * 2
+
+
+async def test_one_may_be_renamed_by_and_by(experiments: TrackedExperiments, tracker: FakeTracker):
+    first = await experiments.id_of("wine")
+    tracker.experiments["beer"] = tracker.experiments.pop("wine")
+    tracker.experiments["wine"] = "another"
+
+    assert await experiments.id_of("wine") == first
+    await asyncio.sleep(KNOWN_SECONDS)
+    assert await experiments.id_of("wine") == "another"

@@ -49,7 +49,7 @@ class MLflowModels:
         """Have a version bear an alias, and no other one."""
         await self._server.call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
 
-    async def version_with(self, name: str, alias: str) -> str | None:
+    async def version_with(self, name: str, alias: str) -> JsonObject | None:
         """Return the version that bears an alias, if one does."""
         try:
             found = await self._server.call("GET", "registered-models/alias", params={"name": name, "alias": alias})
@@ -57,7 +57,8 @@ class MLflowModels:
             if error.code != NO_SUCH_ALIAS:
                 raise
             return None
-        return part_of(found, "model_version", "version")
+        part_of(found, "model_version", "version")
+        return found["model_version"]
 
     async def delete_alias(self, name: str, alias: str) -> None:
         """Have no version bear an alias."""

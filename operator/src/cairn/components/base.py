@@ -74,6 +74,10 @@ class Surroundings(Protocol):
         """Return another component; None where there is none, or its spec is not valid."""
         ...
 
+    def readiness(self, name: str) -> JsonObject | None:
+        """Return the condition Ready of another component; None where there is none yet."""
+        ...
+
     def version_of_secret(self, name: str) -> str:
         """Return the version of a Secret, which any change of it changes; empty where there is none."""
         ...

@@ -6,6 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+APPROVAL_TAG, APPROVED_BY_TAG, APPROVED_AT_TAG = "cairn.approval", "cairn.approval.by", "cairn.approval.time"
+"""Tags of a version: what was decided about it, by whom, and when."""
+APPROVED = "Approved"
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -27,6 +31,10 @@ class RegistryClient(ABC):
     @abstractmethod
     async def register(self, version: ModelVersion) -> str:
         """Have a version in the registry, unless it is there; return its number."""
+
+    @abstractmethod
+    async def approver(self, model: str, alias: str, version: str) -> str | None:
+        """Return who has approved a version that bears an alias; None where it does not, or nobody has."""
 
     @abstractmethod
     async def set_alias(self, model: str, alias: str, version: str) -> None:

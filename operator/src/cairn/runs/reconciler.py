@@ -44,6 +44,7 @@ from cairn.runs.pod_objections import PodObjections
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.registering import RunRegistration
+from cairn.runs.registration_validation import decided_before_start
 from cairn.runs.rerun import is_itself
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
@@ -107,7 +108,7 @@ class RunReconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
             self._tracking.run_is_gone(key)
-            self._registration.let_go(key)
+            self._registration.run_is_gone(key)
             await self._workloads.release_all(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
@@ -391,8 +392,8 @@ class RunReconciler:
 
 def _problem_of_spec(body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
     """Return what is wrong with the run as a whole, or None."""
-    itself = is_itself(body["metadata"]["name"], spec)
-    problems = (*((itself,) if itself is not None else ()), *problems_of(spec, stack))
+    of_the_body = is_itself(body["metadata"]["name"], spec), decided_before_start(body, spec)
+    problems = (*(problem for problem in of_the_body if problem is not None), *problems_of(spec, stack))
     if not problems:
         return None
     told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])

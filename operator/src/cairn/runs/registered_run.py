@@ -11,7 +11,7 @@ from cairn.api.registration import PENDING_ALIAS, RegistrationState, Registratio
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.components.errors import ComponentError
-from cairn.components.model_versions import ModelVersion
+from cairn.components.model_versions import APPROVAL_TAG, APPROVED_AT_TAG, APPROVED_BY_TAG, ModelVersion
 from cairn.components.records import TrackerError
 from cairn.runs.cel import Answer, Question
 from cairn.runs.registration import AWAITING_APPROVAL, LONGEST_MESSAGE, Decision, Place, Wanted, approval_ends
@@ -19,7 +19,8 @@ from cairn.runs.tracker_gate import TrackerGate
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 10.0
+SHORTEST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 300.0
 """After something that may pass: a bucket that does not answer."""
 NOT_IN_TIME = "Nobody has approved it in time; give the version its alias in the registry if it is to have it."
 UNFORESEEN = ComponentError(
@@ -53,25 +54,34 @@ class RegisteredRun:
         self._wanted: dict[Place, Wanted] = {}
         self._decision: Decision | None = None
         self._means: Means | None = None
+        self._missing: ComponentError | None = None
+        """Why there are no means now."""
         self._task: asyncio.Task[None] | None = None
         self._problem: ComponentError | None = None
 
     @property
     def problem(self) -> ComponentError | None:
-        """What keeps models from being registered now, where people are to be told."""
+        """What keeps models from being registered now, or from what was decided, where people are to be told."""
+        if not any(map(self._is_due, self._wanted)):
+            return None
         gate = self._means.gate.problem if self._means is not None else None
-        return gate or self._problem
+        return self._missing or gate or self._problem
 
-    def want(self, wanted: Mapping[Place, Wanted], decision: Decision | None, means: Means | None) -> None:
-        """Have artifacts registered; without means, later."""
+    def want(self, wanted: Mapping[Place, Wanted], decision: Decision | None, means: Means | ComponentError) -> None:
+        """Have artifacts registered; where it is told why there are no means, later."""
         self._wanted |= wanted
-        self._decision, self._means = decision, means or self._means
+        self._decision = decision
+        self._missing = means if isinstance(means, ComponentError) else None
+        if isinstance(means, Means):
+            self._means = means
         for place, one in wanted.items():
             pending = RegistrationStatus(
                 step=one.step, artifact=one.artifact.name, model=one.register.name, state="Pending"
             )
             self.states.setdefault(place, pending)
-        if self._task is None and means is not None and any(map(self._is_due, self._wanted)):
+        if self._missing is not None:
+            self._give_up_what_is_over(self._missing)
+        elif self._task is None and any(map(self._is_due, self._wanted)):
             self._task = asyncio.create_task(self._work())
 
     def seconds_until_due(self) -> float | None:
@@ -92,11 +102,23 @@ class RegisteredRun:
         end = approval_ends(state, self._wanted[place].register)
         return end is not None and (self._decision is not None or self._clock.now() >= end)
 
+    def _give_up_what_is_over(self, missing: ComponentError) -> None:
+        """Wait no longer for approval whose time is up though the registry cannot be told."""
+        for place, one in self._wanted.items():
+            end = approval_ends(self.states[place], one.register)
+            if end is not None and self._decision is None and self._clock.now() >= end:
+                message = f"{NOT_IN_TIME} The version keeps the alias {PENDING_ALIAS}: {missing.message}"
+                self.states[place] = self._in_state(place, "ApprovalTimedOut", message=message, alias=None)
+
     async def _work(self) -> None:
+        pause = SHORTEST_PAUSE_SECONDS
         try:
             while due := [place for place in self._wanted if self._is_due(place)]:
-                if not await self._try(due):
-                    await asyncio.sleep(PAUSE_SECONDS)
+                if await self._try(due):
+                    pause = SHORTEST_PAUSE_SECONDS
+                else:
+                    await asyncio.sleep(pause)
+                    pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
         finally:
             self._task = None
 
@@ -135,25 +157,41 @@ class RegisteredRun:
             if not answer.holds:
                 return self._in_state(place, "NotRegistered", message=f"when is false: {one.question.expression}")
         if not await means.is_kept(one.artifact.uri):
-            message = f"There is nothing at {one.artifact.uri} any more; run the step again to have it registered."
+            message = (
+                f"There is nothing at {one.artifact.uri}: the step wrote no file there, or somebody has deleted it."
+            )
             return self._in_state(place, "Failed", message=message)
-        record = await means.record_of(one.step, one.attempt)
+        version = self._version_of(one, await means.record_of(one.step, one.attempt))
+        number = await means.gate.ask(lambda client: client.registry.register(version))
+        if one.register.approval == "Required":
+            return await self._have_decided(place, number)
+        model, alias = version.model, one.register.alias
+        if alias is not None:
+            await means.gate.ask(lambda client: client.registry.set_alias(model, alias, number))
+        return self._in_state(place, "Registered", version=number, alias=alias)
+
+    def _version_of(self, one: Wanted, record: str | None) -> ModelVersion:
         register = one.register
         tags = {
             **self._tags,
             "cairn.step": one.step,
             "cairn.artifact": one.artifact.name,
+            **({APPROVAL_TAG: "Required"} if register.approval == "Required" else {}),
             **{tag.name: tag.value for tag in register.tags or ()},
         }
-        version = ModelVersion(register.name, one.artifact.uri, one.artifact.digest, record, register.description, tags)
-        number = await means.gate.ask(lambda client: client.registry.register(version))
-        needs_approval = register.approval == "Required"
-        alias = PENDING_ALIAS if needs_approval else register.alias
-        if alias is not None:
-            await means.gate.ask(lambda client: client.registry.set_alias(register.name, alias, number))
-        state: RegistrationState = AWAITING_APPROVAL if needs_approval else "Registered"
-        since = timestamp(self._clock.now()) if needs_approval else None
-        return self._in_state(place, state, version=number, alias=register.alias, since=since)
+        return ModelVersion(register.name, one.artifact.uri, one.artifact.digest, record, register.description, tags)
+
+    async def _have_decided(self, place: Place, number: str) -> RegistrationStatus:
+        """Have a version wait for approval, unless it bears the alias with an approval from before."""
+        register, means = self._wanted[place].register, self._need_means()
+        model, alias = register.name, register.alias or ""
+        who = await means.gate.ask(lambda client: client.registry.approver(model, alias, number))
+        if who is not None:
+            message = f"Approved by {who} before."
+            return self._in_state(place, "Registered", version=number, alias=alias, message=message)
+        await means.gate.ask(lambda client: client.registry.set_alias(model, PENDING_ALIAS, number))
+        since = timestamp(self._clock.now())
+        return self._in_state(place, AWAITING_APPROVAL, version=number, alias=alias, since=since)
 
     async def _decide(self, place: Place) -> RegistrationStatus:
         """Give a version its alias, or leave it without one."""
@@ -161,16 +199,32 @@ class RegisteredRun:
         model, version, alias = known.model, known.version or "", known.alias or ""
         now = timestamp(self._clock.now())
         if decision is None:
-            tags, state, message = {"cairn.approval": "TimedOut", "cairn.approval.time": now}, "ApprovalTimedOut", None
+            tags, state, message = {APPROVAL_TAG: "TimedOut", APPROVED_AT_TAG: now}, "ApprovalTimedOut", None
         else:
             kind, who = decision.kind, decision.who
-            tags = {"cairn.approval": kind, "cairn.approval.by": who, "cairn.approval.time": now}
+            tags = {APPROVAL_TAG: kind, APPROVED_BY_TAG: who, APPROVED_AT_TAG: now}
             state, message = ("Registered" if kind == "Approved" else "ApprovalRefused"), f"{kind} by {who}."
-        await means.gate.ask(lambda client: client.registry.tag_version(model, version, tags))
         if state == "Registered":
             await means.gate.ask(lambda client: client.registry.set_alias(model, alias, version))
-        await means.gate.ask(lambda client: client.registry.drop_alias(model, PENDING_ALIAS, version))
-        return known.model_copy(update={"state": state, "message": message or NOT_IN_TIME})
+        await self._wait_no_longer(model, version, tags)
+        given = known.alias if state == "Registered" else None
+        return known.model_copy(update={"state": state, "message": message or NOT_IN_TIME, "alias": given})
+
+    async def _wait_no_longer(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        gate = self._need_means().gate
+        await gate.ask(lambda client: client.registry.tag_version(model, version, tags))
+        await gate.ask(lambda client: client.registry.drop_alias(model, PENDING_ALIAS, version))
+
+    async def withdraw(self) -> None:
+        """Have versions wait no longer: the run that they come from is deleted."""
+        tags = {APPROVAL_TAG: "RunDeleted", APPROVED_AT_TAG: timestamp(self._clock.now())}
+        for one in self.states.values():
+            if self._means is None or one.state != AWAITING_APPROVAL:
+                continue
+            try:
+                await self._wait_no_longer(one.model, one.version or "", tags)
+            except TrackerError as error:
+                logger.warning("Version %s of %s waits for ever: %s", one.version, one.model, error.message)
 
     def _in_state(self, place: Place, state: RegistrationState, **fields: str | None) -> RegistrationStatus:
         message = fields.pop("message", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from cairn.api.base import JsonObject
@@ -12,6 +13,7 @@ from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
 from cairn.components.base import ArtifactStore, StoreClient
 from cairn.components.connections import Connections
+from cairn.components.errors import ComponentError
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.instances import RunSteps
 from cairn.runs.registered_run import Means, RegisteredRun
@@ -37,6 +39,7 @@ class RunRegistration:
         self._evaluator = evaluator
         self._stores = stores
         self._runs: dict[Key, tuple[str, RegisteredRun]] = {}
+        self._withdrawing: set[asyncio.Task[None]] = set()
 
     def follow(
         self,
@@ -86,10 +89,27 @@ class RunRegistration:
         """Stop what is under way."""
         for key in list(self._runs):
             self.let_go(key)
+        for task in self._withdrawing:
+            task.cancel()
 
-    def _means(self, key: Key, status: PipelineRunStatus, stack: UsableStack | None) -> Means | None:
-        if stack is None or stack.model_registry is None or stack.experiment_tracker is None:
-            return None
+    def run_is_gone(self, key: Key) -> None:
+        """Have what waits for approval wait no longer: the run was deleted."""
+        known = self._runs.get(key)
+        self.let_go(key)
+        if known is not None:
+            task = asyncio.create_task(known[1].withdraw())
+            self._withdrawing.add(task)
+            task.add_done_callback(self._withdrawing.discard)
+
+    def _means(self, key: Key, status: PipelineRunStatus, stack: UsableStack | None) -> Means | ComponentError:
+        name = status.stack.name if status.stack is not None else ""
+        if stack is None:
+            return ComponentError(
+                "StackNotReady", f"Stack {name} is gone or not ready; see what it says, or make it again."
+            )
+        if stack.model_registry is None or stack.experiment_tracker is None:
+            message = f"Stack {name} has no model registry any more; name it in its modelRegistryRef again."
+            return ComponentError("ModelRegistryNotFound", message)
         store, run_record = stack.artifact_store, status.tracking.run_id if status.tracking is not None else None
 
         async def record_of(step: str, attempt: int) -> str | None:

@@ -130,8 +130,9 @@ def _condition(
     by_state = {state: [one for one in told if one.state == state] for state in ("Pending", *OVER, AWAITING_APPROVAL)}
     if by_state["Failed"]:
         return "False", "RegistrationFailed", _sentences(by_state["Failed"])
-    if by_state["Pending"] and problem is not None:
-        return "False", problem.reason, f"{problem.message} Models are registered as soon as it can be."
+    if problem is not None and (by_state["Pending"] or by_state[AWAITING_APPROVAL]):
+        what = "Models are registered" if by_state["Pending"] else "What was decided is carried out"
+        return "False", problem.reason, f"{problem.message} {what} as soon as it can be."
     if by_state[AWAITING_APPROVAL]:
         models = ", ".join(f"{one.model} version {one.version}" for one in by_state[AWAITING_APPROVAL])
         how = f"set the annotation {APPROVE_ANNOTATION} or {REFUSE_ANNOTATION} of this run to your name"

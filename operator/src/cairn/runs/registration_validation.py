@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
+from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.api.registration import MOST_REGISTRATIONS, PENDING_ALIAS
+from cairn.api.registration import APPROVE_ANNOTATION, MOST_REGISTRATIONS, PENDING_ALIAS, REFUSE_ANNOTATION
 from cairn.api.step import OutputArtifact, Step
 from cairn.runs.cel import CelError
 from cairn.runs.flow_validation import place_of
@@ -49,14 +51,42 @@ def registered_models(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Pro
 def _words(output: OutputArtifact, at: str) -> Iterator[Problem]:
     """Yield the words that have a meaning of their own in a registry."""
     register = output.register_
-    alias = register.alias if register is not None else None
-    if alias is not None and RESERVED_ALIAS.fullmatch(alias):
-        yield Problem(f"{at}.alias", f"{alias} has a meaning of its own; choose another, such as champion")
-    for tag in (register.tags if register is not None else None) or ():
+    if register is None:
+        return
+    if register.name.strip(" ") in {"", ".", ".."}:
+        yield Problem(f"{at}.name", "has neither a letter nor a digit; name the model, such as wine-quality")
+    if register.alias is not None and RESERVED_ALIAS.fullmatch(register.alias):
+        yield Problem(f"{at}.alias", f"{register.alias} has a meaning of its own; choose another, such as champion")
+    for tag in register.tags or ():
+        if _is_odd_path(tag.name):
+            yield Problem(
+                f"{at}.tags[{tag.name}]", "the registry takes it for a path that is not the shortest; leave / and . out"
+            )
         if tag.name.startswith(("mlflow.", "cairn.")):
             yield Problem(
                 f"{at}.tags[{tag.name}]", "begins with mlflow. or cairn., which are theirs; choose another name"
             )
+
+
+def _is_odd_path(name: str) -> bool:
+    """Return whether MLflow refuses a name (path_not_unique in mlflow/utils/validation.py)."""
+    return posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/"))
+
+
+def decided_before_start(body: JsonObject, spec: PipelineRunSpec) -> Problem | None:
+    """Return what is wrong with a run whose models somebody has decided about before there are any."""
+    needs_approval = any(
+        output.register_ is not None and output.register_.approval == "Required"
+        for step in spec.all_steps
+        for output in outputs_of(step)
+    )
+    annotations = body["metadata"].get("annotations") or {}
+    for annotation in (APPROVE_ANNOTATION, REFUSE_ANNOTATION):
+        if needs_approval and annotation in annotations:
+            return Problem(
+                f"metadata.annotations[{annotation}]", "no model waits for approval yet; create the run without it"
+            )
+    return None
 
 
 def expressions_of_registrations(graph: StepGraph) -> Iterator[Problem]:

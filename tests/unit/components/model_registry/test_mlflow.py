@@ -38,10 +38,10 @@ async def client(server: FakeMLflow) -> AsyncIterator[MLflowClient]:
 
 
 class TestCheck:
-    async def check(self, spec: JsonObject | None) -> tuple[bool | None, str, str]:
+    async def check(self, spec: JsonObject | None, *, ready: bool | None = True) -> tuple[bool | None, str, str]:
         world = World()
         if spec is not None:
-            world.apply(STACK_COMPONENTS, component_body("mlflow", spec))
+            world.apply(STACK_COMPONENTS, component_body("mlflow", spec, ready=ready))
         config = MLflowRegistryConfig.model_validate({"trackerRef": {"name": "mlflow"}})
         registry = MLflowRegistry("ml", "models", config)
         assert registry.components == {"mlflow"}
@@ -50,6 +50,21 @@ class TestCheck:
 
     async def test_a_registry_that_answers_is_ready(self, server: FakeMLflow):
         ready, _, _ = await self.check({"experimentTracker": {"mlflow": {"uri": server.uri}}})
+
+        assert ready
+
+    @pytest.mark.parametrize("of_tracker", [False, None])
+    async def test_it_waits_for_its_tracker(self, server: FakeMLflow, of_tracker: bool | None):
+        server.broken = 503
+        spec = {"experimentTracker": {"mlflow": {"uri": server.uri}}}
+
+        ready, reason, message = await self.check(spec, ready=of_tracker)
+
+        assert (ready, reason) == (None, "TrackerNotReady")
+        assert "waits for the tracker mlflow" in message
+
+    async def test_a_tracker_that_could_not_be_upgraded_keeps_a_registry_that_answers(self, server: FakeMLflow):
+        ready, _, _ = await self.check({"experimentTracker": {"mlflow": {"uri": server.uri}}}, ready=False)
 
         assert ready
 
@@ -114,6 +129,18 @@ class TestVersions:
 
     async def test_an_alias_that_nothing_bears_is_no_trouble(self, client: MLflowClient):
         await client.registry.drop_alias("wine", "pending", "1")
+
+    async def test_who_has_approved_a_version_is_known_while_it_bears_the_alias(self, client: MLflowClient):
+        await client.registry.register(VERSION)
+        await client.registry.set_alias("wine", "champion", "1")
+        assert await client.registry.approver("wine", "champion", "1") is None
+
+        tags = {"cairn.approval": "Approved", "cairn.approval.by": "alice"}
+        await client.registry.tag_version("wine", "1", tags)
+
+        assert await client.registry.approver("wine", "champion", "1") == "alice"
+        assert await client.registry.approver("wine", "champion", "2") is None
+        assert await client.registry.approver("wine", "challenger", "1") is None
 
     async def test_tags_are_added(self, client: MLflowClient, server: FakeMLflow):
         await client.registry.register(VERSION)

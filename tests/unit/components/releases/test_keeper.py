@@ -68,7 +68,9 @@ class ReleaseWorld(World):
             "labels": {"app.kubernetes.io/instance": RELEASE},
             "creationTimestamp": self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        body = {"metadata": metadata, "status": {"containerStatuses": [{"name": "server", "state": state}]}}
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": RELEASE}}, {"name": "tmp", "emptyDir": {}}]
+        status = {"containerStatuses": [{"name": "server", "state": state}]}
+        body = {"metadata": metadata, "spec": {"volumes": volumes}, "status": status}
         self.cluster.release_pods.put(self.kubernetes.add(PODS, body))
 
 
@@ -307,6 +309,16 @@ class TestRepair:
         world.clock.advance(FIRST_BACKOFF_SECONDS)
         assert await world.keep(OLD) is None
         assert world.helm.asked == ["upgrade"] * 3
+
+
+async def test_a_server_is_not_restarted_whose_claim_goes_when_its_pods_end(world: ReleaseWorld):
+    await world.keep(OLD)
+    world.pod({"running": {}})
+    claim = {"namespace": "ml", "name": RELEASE, "deletionTimestamp": "2026-01-02T03:04:05Z"}
+    world.kubernetes.add(CLAIMS, {"metadata": claim})
+
+    assert told(await world.keep(NEW)) == (False, "ClaimTerminating")
+    assert world.helm.asked == ["upgrade"]
 
 
 async def test_a_helm_that_does_not_answer_is_asked_again(world: ReleaseWorld):

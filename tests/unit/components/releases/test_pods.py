@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.components.releases.pods import HOMELESS, STUCK, is_stuck, of_attempt, problem_of, unready_of
+from cairn.components.releases.pods import HOMELESS, STUCK, is_stuck, of_attempt, problem_of, progress_of, unready_of
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -111,6 +111,23 @@ def test_pods_of_an_attempt_are_those_made_since():
 
     assert of_attempt([old, new], BEGAN + timedelta(milliseconds=500)) == [new]
     assert of_attempt([old], BEGAN) == [old]
+
+
+def test_a_job_that_is_at_work_is_told_with_the_way_to_its_log():
+    migration = pod(name="migration-1", phase="Running")
+    migration["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "migration"}]
+
+    assert progress_of([pod(phase="Running"), migration]) == (
+        "the Job of pod migration-1 is at work; its log tells at what: kubectl logs migration-1 --namespace ml"
+    )
+
+
+def test_servers_that_start_are_not_worth_a_word():
+    assert progress_of([pod(phase="Running")]) is None
+
+
+def test_what_keeps_a_pod_from_running_is_told_first():
+    assert progress_of([pod(waiting("ImagePullBackOff"))]) == "pod server-1: container server waits: ImagePullBackOff"
 
 
 def test_a_pod_that_serves_has_nothing_that_keeps_it_from_it():

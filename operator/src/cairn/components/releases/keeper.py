@@ -18,7 +18,7 @@ from cairn.api.labels import INSTANCE_LABEL
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.helm import Helm, HelmError, revisions_of
-from cairn.clients.kubernetes import CLAIMS, JOBS
+from cairn.clients.kubernetes import CLAIMS, JOBS, NotFoundError
 from cairn.clients.store import Key
 from cairn.clients.wake import Wake
 from cairn.components.base import Release, Verdict
@@ -36,7 +36,7 @@ from cairn.components.releases.plan import (
     is_of,
     plan,
 )
-from cairn.components.releases.pods import STUCK, is_stuck, of_attempt, problem_of, unready_of
+from cairn.components.releases.pods import STUCK, claims_of, is_stuck, of_attempt, problem_of, progress_of, unready_of
 from cairn.components.releases.values import state_of, values_of
 from cairn.components.releases.verdicts import Doing
 
@@ -145,6 +145,14 @@ class ReleaseKeeper:
     async def _keep(self, component: Key, release: Release, state: str, *, touched: bool) -> Verdict | None:
         if await self._is_at_work(component, state):
             return self._progress(component)
+        claim = await self._claim_that_goes(component)
+        if claim is not None:
+            return verdicts.claim_terminating(claim)
+        return await self._do_what_is_to_be_done(component, release, state, touched=touched)
+
+    async def _do_what_is_to_be_done(
+        self, component: Key, release: Release, state: str, *, touched: bool
+    ) -> Verdict | None:
         revisions = await revisions_of(self._cluster.kubernetes, component[0], release_name(component[1]))
         match plan(revisions, state, labels_of(component[1]), self._clock.now()):
             case Nothing():
@@ -192,6 +200,17 @@ class ReleaseKeeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _claim_that_goes(self, component: Key) -> str | None:
+        """Return the claim of a release's pods that is deleted as soon as they end, if there is one."""
+        for name in claims_of(self._pods(component)):
+            try:
+                claim = await self._cluster.kubernetes.get(CLAIMS, component[0], name)
+            except NotFoundError:
+                continue
+            if claim["metadata"].get("deletionTimestamp"):
+                return name
+        return None
 
     # ---- what Helm does
 
@@ -315,7 +334,7 @@ class ReleaseKeeper:
             work.doing,
             _full_name(component),
             waits=work.began is None and self._processes.locked(),
-            problem=problem_of(self._pods_of_attempt(component, work)) if looks else None,
+            so_far=progress_of(self._pods_of_attempt(component, work)) if looks else None,
             failure=failure.words if failure is not None and failure.state == work.state else None,
         )
 

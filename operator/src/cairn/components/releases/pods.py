@@ -30,12 +30,37 @@ def of_attempt(pods: Iterable[JsonObject], began: datetime) -> Sequence[JsonObje
     ] or known
 
 
+def claims_of(pods: Iterable[JsonObject]) -> Sequence[str]:
+    """Return the names of the claims that pods use."""
+    volumes = (volume for pod in pods for volume in pod["spec"].get("volumes", ()))
+    return sorted(
+        {volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume}
+    )
+
+
 def problem_of(pods: Iterable[JsonObject]) -> str | None:
     """Return what keeps the first pod from running that is kept from it, or None."""
     for pod in pods:
         problem = next(_problems_of(pod), None)
         if problem is not None:
             return f"pod {pod['metadata']['name']}: {problem}"
+    return None
+
+
+def progress_of(pods: Iterable[JsonObject]) -> str | None:
+    """Return what Helm waits for as far as pods tell: what keeps one from running, or a Job that is at work; else None."""
+    found = list(pods)
+    problem = problem_of(found)
+    if problem is not None:
+        return problem
+    for pod in found:
+        metadata = pod["metadata"]
+        of_job = any(owner["kind"] == "Job" for owner in metadata.get("ownerReferences", ()))
+        if of_job and pod["status"].get("phase") == "Running":
+            name, namespace = metadata["name"], metadata["namespace"]
+            return (
+                f"the Job of pod {name} is at work; its log tells at what: kubectl logs {name} --namespace {namespace}"
+            )
     return None
 
 

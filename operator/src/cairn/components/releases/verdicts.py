@@ -18,13 +18,13 @@ DOES: Mapping[Doing, str] = {
 }
 
 
-def at_work(doing: Doing, release: str, *, waits: bool, problem: str | None, failure: str | None) -> Verdict:
+def at_work(doing: Doing, release: str, *, waits: bool, so_far: str | None, failure: str | None) -> Verdict:
     """Return the verdict while Helm does something, or `waits` for its turn.
 
-    `problem` is what keeps pods from running so far, `failure` what made Helm go back.
+    `so_far` is what it waits for as far as is known, `failure` what made Helm go back.
     """
     when = ", once it is done with others" if waits else ""
-    told = f" So far, {problem}." if problem is not None else ""
+    told = f" So far, {so_far}." if so_far is not None else ""
     if doing == "HelmRollingBack" and failure is not None:
         told = f" It failed before: {failure}."
     return Verdict.unknown(doing, f"Helm {DOES[doing].format(release)}{when}.{told}")
@@ -67,3 +67,13 @@ def not_told(release: str, words: str) -> Verdict:
     """Return the verdict where Helm does not tell how a release is."""
     message = f"Helm does not tell how release {release} is, and is asked again; mend what it says: {words}"
     return Verdict.unknown("HelmFailed", message)
+
+
+def claim_terminating(claim: str) -> Verdict:
+    """Return the verdict on a release whose data goes as soon as its pods end, which is left alone therefore."""
+    message = (
+        f"PersistentVolumeClaim {claim} is being deleted, and all that is on it with it, as soon as no pod uses it: copy it "
+        "while the server runs. Until then nothing is changed here; when its pods are deleted, a new server begins with an "
+        "empty volume."
+    )
+    return Verdict.failed("ClaimTerminating", message)

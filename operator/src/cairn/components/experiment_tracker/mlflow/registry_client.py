@@ -8,7 +8,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from cairn.clients.mlflow import MLflow
 from cairn.clients.mlflow_registry import MLflowModels
 from cairn.components.experiment_tracker.mlflow.diagnosis import ACCESS_DENIED
-from cairn.components.model_versions import ModelVersion, RegistryClient
+from cairn.components.model_versions import (
+    APPROVAL_TAG,
+    APPROVED,
+    APPROVED_BY_TAG,
+    ModelVersion,
+    RegistryClient,
+)
 from cairn.components.records import TrackerError, TrackerUnavailableError
 
 DIGEST_TAG = "cairn.artifact.digest"
@@ -41,6 +47,15 @@ class MLflowRegistryClient(RegistryClient):
                 tags={**version.tags, DIGEST_TAG: version.digest},
             )
 
+    async def approver(self, model: str, alias: str, version: str) -> str | None:
+        """Return who has approved a version that bears an alias; None where it does not, or nobody has."""
+        async with self._of_this_model():
+            found = await self._models.version_with(model, alias)
+        if found is None or found["version"] != version:
+            return None
+        tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+        return tags.get(APPROVED_BY_TAG) if tags.get(APPROVAL_TAG) == APPROVED else None
+
     async def set_alias(self, model: str, alias: str, version: str) -> None:
         """Have a version bear an alias, and no other one."""
         async with self._of_this_model():
@@ -49,7 +64,8 @@ class MLflowRegistryClient(RegistryClient):
     async def drop_alias(self, model: str, alias: str, version: str) -> None:
         """Have a version not bear an alias; another version that does keeps it."""
         async with self._of_this_model():
-            if await self._models.version_with(model, alias) == version:
+            found = await self._models.version_with(model, alias)
+            if found is not None and found["version"] == version:
                 await self._models.delete_alias(model, alias)
 
     async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:

@@ -54,6 +54,10 @@ class MLflowRegistry(ModelRegistry[MLflowRegistryConfig]):
         try:
             await server.need_registry()
         except MLflowError as error:
+            of_tracker = surroundings.readiness(self.tracker)
+            if of_tracker is None or of_tracker["status"] != "True":
+                message = f"It waits for the tracker {self.tracker}, which is not ready; see what that says."
+                return Verdict.unknown("TrackerNotReady", message, tracker.uri)
             reason, message = explain(error, tracker.uri, logs_in=tracker.config.auth is not None)
             return Verdict.failed(reason, message, tracker.uri)
         finally:
