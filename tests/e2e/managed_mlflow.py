@@ -8,6 +8,7 @@ from cluster import Body, Cluster
 from manifests import component, secret, stack
 
 INSTALL_SECONDS = 180
+FAIL_SECONDS = 240
 PASSWORD = "a-password-of-some-length"  # noqa: S105 - of these tests
 
 
@@ -27,6 +28,14 @@ def with_log_in(namespace: Cluster, tracker: Body) -> Body:
 def ready(namespace: Cluster, name: str, *, timeout: float = INSTALL_SECONDS) -> Body:
     """Wait until a component is Ready, and return the condition."""
     return namespace.wait_condition("StackComponent", name, "Ready", status="True", timeout=timeout)
+
+
+def failed(namespace: Cluster, name: str, reason: str) -> str:
+    """Wait until a tracker is not Ready for a reason, and return the message."""
+    found = namespace.wait_condition(
+        "StackComponent", name, "Ready", status="False", reason=reason, timeout=FAIL_SECONDS
+    )
+    return str(found["message"])
 
 
 def tracked_stack(namespace: Cluster, name: str, *, tracker: str, **references: Any) -> None:

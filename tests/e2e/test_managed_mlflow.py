@@ -8,22 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Body, Cluster, condition
-from managed_mlflow import PASSWORD, ready, server, tracked_stack, with_log_in
+from managed_mlflow import PASSWORD, failed, ready, server, tracked_stack, with_log_in
 from manifests import python, run
 from mlflow_server import helm, recorded, way_to
 from polling import poll
 from s3 import S3Server
 
-FAIL_SECONDS = 240
 MISSING = {"image": {"repository": "cairn.invalid/mlflow", "tag": "missing"}}
-
-
-def failed(namespace: Cluster, name: str, reason: str) -> str:
-    """Wait until a tracker is not Ready for a reason, and return the message."""
-    found = namespace.wait_condition(
-        "StackComponent", name, "Ready", status="False", reason=reason, timeout=FAIL_SECONDS
-    )
-    return str(found["message"])
 
 
 def revisions(namespace: Cluster, release: str) -> list[Body]:

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from cluster import Cluster
-from managed_mlflow import ready, server
+from managed_mlflow import failed, ready, server
 from manifests import secret
 from mlflow_server import way_to
 from postgresql import PostgreSQL
 
 pytestmark = pytest.mark.full
 
-TOLD_SECONDS = 240
 NOWHERE = "postgresql+psycopg2://mlflow:password-of-nobody@nowhere:5432/postgres"
 
 
@@ -43,11 +42,9 @@ def test_it_is_told_with_the_way_to_the_reason_until_it_is_back(tracking: Cluste
     database.scale(0)
     (pod,) = tracking.list("Pod", "app.kubernetes.io/component=server")
 
-    told = tracking.wait_condition(
-        "StackComponent", "tracking", "Ready", status="False", reason="EndpointUnreachable", timeout=TOLD_SECONDS
-    )
+    told = failed(tracking, "tracking", "EndpointUnreachable")
 
-    assert f"kubectl describe pod {pod['metadata']['name']}" in told["message"]
+    assert f"kubectl describe pod {pod['metadata']['name']}" in told
     database.scale(1)
     ready(tracking, "tracking")
     assert has_what_was_recorded(tracking)
@@ -57,12 +54,10 @@ def test_an_upgrade_to_it_fails_with_the_reason_and_the_old_server_serves(tracki
     tracking.apply(secret("other", uri=NOWHERE))
     tracking.apply(server("tracking", **on("other")))
 
-    told = tracking.wait_condition(
-        "StackComponent", "tracking", "Ready", status="False", reason="HelmUpgradeFailed", timeout=TOLD_SECONDS
-    )
+    told = failed(tracking, "tracking", "HelmUpgradeFailed")
 
-    assert 'could not translate host name "nowhere"' in told["message"]
-    assert "password-of-nobody" not in told["message"]
+    assert 'could not translate host name "nowhere"' in told
+    assert "password-of-nobody" not in told
     assert has_what_was_recorded(tracking)
     tracking.apply(server("tracking", **on("postgresql")))
     ready(tracking, "tracking")

@@ -13,8 +13,9 @@ import random
 from collections.abc import Callable
 
 from cairn.api.base import JsonObject
+from cairn.api.workloads import pod_has_ended
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS
-from cairn.runs.observation import has_ended, pod_has_ended
+from cairn.runs.observation import has_ended
 from tests.simulation.api_server import SimulatedApiServer
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.invariants import Invariants, Violation

@@ -30,14 +30,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now
 
 
-class VirtualTimePolicy(asyncio.DefaultEventLoopPolicy):
-    """Makes such loops."""
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        """Return a loop at time 0."""
-        return VirtualTimeLoop()
-
-
 def now() -> float:
     """Return the virtual time."""
     return asyncio.get_running_loop().time()

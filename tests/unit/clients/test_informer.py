@@ -15,14 +15,12 @@ from cairn.clients.informer import LONGEST_BACKOFF_SECONDS, SHORTEST_WATCH_SECON
 from cairn.clients.kubernetes import JOBS, JSON, ApiError, GoneError, Resource
 from cairn.clients.store import ObjectStore
 from tests.unit.fake_kubernetes import FakeKubernetes
-from tests.unit.virtual_time import VirtualTimePolicy, now, settle
+from tests.unit.virtual_time import now, settle
 
 GONE = GoneError(410, "Expired", "too old resource version")
 
 
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(autouse=True)

@@ -365,7 +365,7 @@ class TestRelease:
         await self.reconcile(world)
 
         message = world.condition(STACK_COMPONENTS, "mlflow", "Ready")["message"]
-        assert message == ("There is no bucket; create it. Its pod server-1: container server waits: CrashLoopBackOff.")
+        assert message == "There is no bucket; create it. Its pod server-1: container server waits: CrashLoopBackOff."
 
     async def test_a_secret_of_its_bucket_that_is_rotated_is_an_upgrade(self, world: ComponentWorld):
         await self.reconcile(world)

@@ -31,14 +31,12 @@ from cairn.settings import Settings
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NOW, component_body, run_body, run_spec, stack_body, step
 from tests.unit.fake_kubernetes import FakeKubernetes
 from tests.unit.pods import PodStory
-from tests.unit.virtual_time import VirtualTimePolicy, now, settle
+from tests.unit.virtual_time import now, settle
 
 BUCKET, PRODUCTION, WINE = ("ml", "bucket"), ("ml", "production"), ("ml", "wine-1")
 
 
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(autouse=True)

@@ -20,14 +20,12 @@ from cairn.handlers.work_queue import (
     WorkQueue,
     current_object,
 )
-from tests.unit.virtual_time import VirtualTimePolicy, now, settle
+from tests.unit.virtual_time import now, settle
 
 A, B = ("ml", "a"), ("ml", "b")
 
 
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(autouse=True)

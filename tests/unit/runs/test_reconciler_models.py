@@ -356,6 +356,23 @@ class TestTrouble:
 
         assert world.registered() == ("True", "Registered")
 
+    async def test_a_decision_waits_for_no_other_model(self, world: ModelWorld, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(registered_run, "SHORTEST_PAUSE_SECONDS", 3600.0)
+        train, report = training(alias="champion", approval="Required").steps
+        report = report.model_copy(update={"outputs": train.outputs})
+        spec = run_spec(train, report, stackRef={"name": "registering"})
+        await world.train_ends(spec)
+        world.store.refusal = StoreUnavailableError("EndpointUnreachable", "The bucket does not answer.")
+        published = json.dumps({"artifacts": {"model": {"digest": DIGEST, "sizeBytes": 7}}})
+        pod = world.pod("wine-1-report-1").runs("report").ends("report", message=json.dumps({"accuracy": 0.9}))
+        world.put(pod.ends("cairn-publish", message=published))
+        await world.reconcile()
+
+        await world.annotate(approve="alice")
+
+        states = {one["step"]: one["state"] for one in world.status["registrations"]}
+        assert states == {"train": "Registered", "report": "Pending"}
+
     async def test_a_tracker_that_is_away_keeps_no_step_waiting(self, world: ModelWorld):
         world.tracker.problem = AWAY
 

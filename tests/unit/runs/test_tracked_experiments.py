@@ -10,12 +10,9 @@ from cairn.components.records import TrackerClient, TrackerError
 from cairn.runs.tracked_experiments import KNOWN_SECONDS, TrackedExperiments
 from cairn.runs.tracker_gate import TrackerGate
 from tests.unit.fake_tracker import REFUSED, FakeTracker
-from tests.unit.virtual_time import VirtualTimePolicy
+from tests.unit.virtual_time import settle
 
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ async def test_one_is_asked_for_again_where_the_run_is_let_go_that_asks(
 ):
     tracker.answers.clear()
     asking, waiting = (asyncio.create_task(experiments.id_of("wine")) for _ in range(2))
-    await asyncio.sleep(0)
+    await settle()
 
     asking.cancel()
     tracker.answers.set()

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from cairn.components.records import Dataset, Metric, Record, TrackerClient
-from cairn.runs.tracked_experiments import TrackedExperiments
+from cairn.runs.tracked_experiments import KNOWN_SECONDS, TrackedExperiments
 from cairn.runs.tracked_run import LATE_SECONDS, TrackedRun
 from cairn.runs.tracker_gate import TrackerGate
 from cairn.runs.tracking_records import ATTEMPT_TAG, RECORD_TAG, RUN, STEP_TAG, UID_TAG, RecordOf
 from tests.unit.fake_tracker import AWAY, REFUSED, FakeTracker
-from tests.unit.virtual_time import VirtualTimePolicy, settle
+from tests.unit.virtual_time import settle
 
 UID = {UID_TAG: "uid-1"}
 WINE = Record("wine-1", 1000, {**UID, RECORD_TAG: "Run"}, {"alpha": "0.5"})
@@ -29,12 +29,7 @@ KILLED = replace(TRAINING, state="KILLED", ended=2000, closing_tags={"reason": "
 ENDED = replace(WINE, state="FINISHED", ended=3000, closing_tags={"reason": "Completed"})
 
 
-pytestmark = pytest.mark.usefixtures("no_jitter")
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("no_jitter")]
 
 
 class World:
@@ -192,6 +187,21 @@ async def test_what_another_operator_at_work_by_mistake_has_recorded_stays():
 
     assert other in world.tracker.held.values()
     assert world.run.is_recorded
+
+
+async def test_a_run_stays_in_its_experiment_whoever_gets_the_name_meanwhile():
+    world = World()
+    world.run.want({RUN: WINE})
+    await settle()
+    before = world.run.place
+    world.tracker.experiments["wine"] = "another"
+
+    await asyncio.sleep(2 * KNOWN_SECONDS)
+    world.run.want({RUN: ENDED, TRAIN: TRAINED})
+    await settle()
+
+    assert world.run.place == before
+    assert world.tracker.asked.count("experiment wine") == 1
 
 
 async def test_a_run_that_is_gone_disturbs_no_other_one():

@@ -9,14 +9,9 @@ import pytest
 from cairn.components.records import TrackerClient, TrackerError
 from cairn.runs.tracker_gate import LONGEST_PAUSE_SECONDS, REQUESTS_AT_ONCE, TOLD_AFTER_SECONDS, TrackerGate
 from tests.unit.fake_tracker import AWAY, REFUSED, FakeTracker
-from tests.unit.virtual_time import VirtualTimePolicy, settle
+from tests.unit.virtual_time import settle
 
-pytestmark = pytest.mark.usefixtures("no_jitter")
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("no_jitter")]
 
 
 class Way:

@@ -56,9 +56,14 @@ class RefusedError(MLflowError):
         self.code = code
 
     @property
+    def is_of_deleted(self) -> bool:
+        """Whether the request is about something that somebody has deleted, and may restore."""
+        return DELETED in str(self)
+
+    @property
     def is_gone(self) -> bool:
         """Whether what the request is about is not there, or somebody has deleted it."""
-        return self.code == DOES_NOT_EXIST or DELETED in str(self)
+        return self.code == DOES_NOT_EXIST or self.is_of_deleted
 
     @property
     def may_pass(self) -> bool:

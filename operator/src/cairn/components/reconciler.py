@@ -155,7 +155,7 @@ class ComponentReconciler:
     async def _ask(self, flavor: AnyFlavor, neighbours: Neighbours) -> Verdict:
         """Return what the check of a component finds, and what is wrong with the pods of its release."""
         found = await flavor.check(self._cluster.kubernetes, neighbours)
-        problem = None if found.ready else self._releases.problem_of(flavor.key)
+        problem = None if found.ready else self._releases.unready_of(flavor.key)
         return found if problem is None else replace(found, message=f"{found.message} Its {problem}.")
 
     def _keep(self, key: Key, basis: Basis, verdict: Verdict) -> Check:

@@ -13,6 +13,7 @@ from cairn.api.base import JsonObject
 from cairn.api.labels import shortened
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
+from cairn.api.workloads import is_being_deleted, pod_has_ended
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, JOBS, PODS, InvalidError, NotFoundError, Resource
@@ -24,9 +25,7 @@ from cairn.runs.observation import (
     AttemptObservation,
     attempts_in,
     has_ended,
-    is_being_deleted,
     observe_without_pod,
-    pod_has_ended,
 )
 from cairn.runs.planner import Observed
 from cairn.runs.pod_end import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
+from cairn.api.workloads import is_being_deleted
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, Resource
@@ -12,7 +13,6 @@ from cairn.clients.store import key_of
 from cairn.runs import naming
 from cairn.runs.attempts import owned_by, run_index
 from cairn.runs.needed import store_of
-from cairn.runs.observation import is_being_deleted
 from cairn.runs.retention import Retention, beyond_history, jobs_expire, recording_expires, run_expires
 
 SPARED = timedelta(seconds=10)

@@ -9,6 +9,7 @@ from enum import Enum
 
 from cairn.api.base import JsonObject
 from cairn.api.step import Step
+from cairn.api.workloads import is_being_deleted
 from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of
 
@@ -109,16 +110,6 @@ def attempts_in(workload: JsonObject, steps: Mapping[str, Step]) -> tuple[tuple[
 def has_ended(job: JsonObject) -> bool:
     """Return whether a Job is over."""
     return bool(_true_conditions(job) & {"Complete", "Failed"})
-
-
-def is_being_deleted(workload: JsonObject) -> bool:
-    """Return whether somebody has asked for the deletion of a Job or pod."""
-    return "deletionTimestamp" in workload["metadata"]
-
-
-def pod_has_ended(pod: JsonObject) -> bool:
-    """Return whether a pod has ended; how its containers did may yet be told."""
-    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def observe_without_pod(

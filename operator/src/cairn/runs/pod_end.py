@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
 from cairn.api.time import parse, timestamp
+from cairn.api.workloads import is_being_deleted, pod_has_ended
 from cairn.runs.container_status import running, statuses_of
-from cairn.runs.observation import is_being_deleted, pod_has_ended
 
 STOPPED = "DeadlineExceeded"
 """Reason of a pod that the kubelet stopped for its `activeDeadlineSeconds`, which is how Cairn stops one."""

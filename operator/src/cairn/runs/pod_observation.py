@@ -11,6 +11,7 @@ from typing import Any, cast
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
 from cairn.api.step import Step
+from cairn.api.workloads import is_being_deleted, pod_has_ended
 from cairn.runs import naming
 from cairn.runs.container_status import (
     image_digest_of,
@@ -33,8 +34,6 @@ from cairn.runs.observation import (
     Fault,
     KeptArtifact,
     Phase,
-    is_being_deleted,
-    pod_has_ended,
 )
 from cairn.runs.pod import reports_results_itself
 from cairn.runs.pod_end import (

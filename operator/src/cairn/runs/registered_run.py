@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cairn.api.registration import PENDING_ALIAS, RegistrationState, RegistrationStatus
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
+from cairn.clients.pause import pause
 from cairn.components.errors import ComponentError
 from cairn.components.model_versions import APPROVAL_TAG, APPROVED_AT_TAG, APPROVED_BY_TAG, ModelVersion
 from cairn.components.records import TrackerError
@@ -56,6 +57,8 @@ class RegisteredRun:
         self._means: Means | None = None
         self._missing: ComponentError | None = None
         """Why there are no means now."""
+        self._news = asyncio.Event()
+        """Set when there is more to do than when something was tried last."""
         self._task: asyncio.Task[None] | None = None
         self._problem: ComponentError | None = None
 
@@ -69,6 +72,8 @@ class RegisteredRun:
 
     def want(self, wanted: Mapping[Place, Wanted], decision: Decision | None, means: Means | ComponentError) -> None:
         """Have artifacts registered; where it is told why there are no means, later."""
+        if decision != self._decision or not wanted.keys() <= self._wanted.keys():
+            self._news.set()
         self._wanted |= wanted
         self._decision = decision
         self._missing = means if isinstance(means, ComponentError) else None
@@ -111,14 +116,15 @@ class RegisteredRun:
                 self.states[place] = self._in_state(place, "ApprovalTimedOut", message=message, alias=None)
 
     async def _work(self) -> None:
-        pause = SHORTEST_PAUSE_SECONDS
+        seconds = SHORTEST_PAUSE_SECONDS
         try:
             while due := [place for place in self._wanted if self._is_due(place)]:
+                self._news.clear()
                 if await self._try(due):
-                    pause = SHORTEST_PAUSE_SECONDS
+                    seconds = SHORTEST_PAUSE_SECONDS
                 else:
-                    await asyncio.sleep(pause)
-                    pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+                    await pause(seconds, self._news)
+                    seconds = min(LONGEST_PAUSE_SECONDS, 2 * seconds)
         finally:
             self._task = None
 

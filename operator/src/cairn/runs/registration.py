@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -61,9 +61,17 @@ class Decision:
     who: str
 
 
+def declared(spec: PipelineRunSpec) -> Iterator[Register]:
+    """Yield what a run declares to register."""
+    for step in spec.all_steps:
+        for output in outputs_of(step):
+            if output.register_ is not None:
+                yield output.register_
+
+
 def registers(spec: PipelineRunSpec) -> bool:
     """Return whether a run declares something to register."""
-    return any(output.register_ is not None for step in spec.all_steps for output in outputs_of(step))
+    return any(True for _ in declared(spec))
 
 
 def wanted_of(steps: RunSteps, status: PipelineRunStatus) -> Mapping[Place, Wanted]:

@@ -14,7 +14,7 @@ from cairn.runs.cel import CelError
 from cairn.runs.flow_validation import place_of
 from cairn.runs.graph import StepGraph, outputs_of
 from cairn.runs.problem import Problem
-from cairn.runs.registration import registers
+from cairn.runs.registration import declared, registers
 from cairn.runs.when import check_register, declared_for_register
 from cairn.stacks.resolution import UsableStack
 
@@ -26,14 +26,14 @@ def registered_models(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Pro
     """Yield what keeps artifacts of a run from being registered on a stack."""
     if not registers(spec):
         return
-    declared = [item for step in spec.all_steps for item in _declared(spec, step)]
-    if len(declared) > MOST_REGISTRATIONS:
+    places = [item for step in spec.all_steps for item in _places(spec, step)]
+    if len(places) > MOST_REGISTRATIONS:
         message = (
-            f"{len(declared)} artifacts are to be registered; a run may register {MOST_REGISTRATIONS}: register them in "
+            f"{len(places)} artifacts are to be registered; a run may register {MOST_REGISTRATIONS}: register them in "
             "another run"
         )
         yield Problem("spec.steps", message)
-    for step, output, at in declared:
+    for step, output, at in places:
         yield from _words(output, at)
         if step.for_each is not None:
             message = (
@@ -75,11 +75,7 @@ def _is_odd_path(name: str) -> bool:
 
 def decided_before_start(body: JsonObject, spec: PipelineRunSpec) -> Problem | None:
     """Return what is wrong with a run whose models somebody has decided about before there are any."""
-    needs_approval = any(
-        output.register_ is not None and output.register_.approval == "Required"
-        for step in spec.all_steps
-        for output in outputs_of(step)
-    )
+    needs_approval = any(register.approval == "Required" for register in declared(spec))
     annotations = body["metadata"].get("annotations") or {}
     for annotation in (APPROVE_ANNOTATION, REFUSE_ANNOTATION):
         if needs_approval and annotation in annotations:
@@ -92,7 +88,7 @@ def decided_before_start(body: JsonObject, spec: PipelineRunSpec) -> Problem | N
 def expressions_of_registrations(graph: StepGraph) -> Iterator[Problem]:
     """Yield what is wrong with the expressions that say whether something is registered."""
     for name, step in graph.steps.items():
-        for _, output, at in _declared(graph.spec, step):
+        for _, output, at in _places(graph.spec, step):
             if output.register_ is None or output.register_.when is None:
                 continue
             try:
@@ -103,7 +99,7 @@ def expressions_of_registrations(graph: StepGraph) -> Iterator[Problem]:
                 yield Problem(f"{at}.when", f"{error}; {hint}")
 
 
-def _declared(spec: PipelineRunSpec, step: Step) -> Iterator[tuple[Step, OutputArtifact, str]]:
+def _places(spec: PipelineRunSpec, step: Step) -> Iterator[tuple[Step, OutputArtifact, str]]:
     for output in outputs_of(step):
         if output.register_ is not None:
             yield step, output, f"{place_of(spec, step)}.outputs.artifacts[{output.name}].register"

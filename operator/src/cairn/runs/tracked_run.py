@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from cairn.clients.pause import pause
 from cairn.components.records import (
     FoundRecord,
     Record,
@@ -168,7 +169,7 @@ class TrackedRun:
             self._task = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        pause, gone = SHORTEST_PAUSE_SECONDS, False
+        seconds, gone = SHORTEST_PAUSE_SECONDS, False
         try:
             while self._is_behind():
                 self._more.clear()
@@ -178,10 +179,10 @@ class TrackedRun:
                     continue
                 self._refuse(refusal)
                 if refusal is None:
-                    pause, gone = SHORTEST_PAUSE_SECONDS, False
+                    seconds, gone = SHORTEST_PAUSE_SECONDS, False
                     continue
-                await self._wait_for_more(pause)
-                pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+                await pause(seconds, self._more)
+                seconds = min(LONGEST_PAUSE_SECONDS, 2 * seconds)
         finally:
             self._task = None
         if self._has_ended:
@@ -201,7 +202,8 @@ class TrackedRun:
         return None
 
     async def _write(self) -> None:
-        await self._open_experiment()
+        if self._experiment is None:
+            self._experiment = await self._experiments.id_of(self.experiment_name)
         if not self._searched:
             await self._search()
         if RUN not in self.ids and RUN in self._wanted:
@@ -209,9 +211,6 @@ class TrackedRun:
         await _all_of(self._hold(key) for key in list(self._wanted) if self._is_missing(key))
         if self._is_to_be_swept():
             await self._sweep()
-
-    async def _open_experiment(self) -> None:
-        self._experiment = await self._experiments.id_of(self.experiment_name)
 
     async def _search(self) -> None:
         """Find out what is held already: an operator before this one may have written it."""
@@ -336,13 +335,6 @@ class TrackedRun:
         self._news.set()
         if (was and was.message) != (refusal and refusal.message):
             self._told()
-
-    async def _wait_for_more(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._more.wait()
-        except TimeoutError:
-            return
 
 
 async def _all_of(work: Iterable[Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.labels import shortened
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
+from cairn.api.workloads import is_being_deleted, pod_has_ended
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import (
     CAN_BE_TRIED_AGAIN,
@@ -43,8 +44,6 @@ from cairn.runs.observation import (
     STOPPING_DEADLINE_SECONDS,
     attempts_in,
     has_ended,
-    is_being_deleted,
-    pod_has_ended,
 )
 from cairn.runs.planner import Stop, StopMode
 from cairn.runs.pod import Attempt, PodContext

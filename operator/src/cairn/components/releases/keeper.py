@@ -125,8 +125,8 @@ class ReleaseKeeper:
         """Return whether Helm does something for a component, or has done it since it was last looked at."""
         return component in self._work
 
-    def problem_of(self, component: Key) -> str | None:
-        """Return what is wrong with a pod of a component's release, or None."""
+    def unready_of(self, component: Key) -> str | None:
+        """Return what keeps a pod of a component's release from serving, or None."""
         return unready_of(self._pods(component))
 
     async def keep(self, component: Key, release: Release, *, touched: bool = True) -> Verdict | None:
@@ -148,11 +148,9 @@ class ReleaseKeeper:
         claim = await self._claim_that_goes(component)
         if claim is not None:
             return verdicts.claim_terminating(claim)
-        return await self._do_what_is_to_be_done(component, release, state, touched=touched)
+        return await self._act_on_plan(component, release, state, touched=touched)
 
-    async def _do_what_is_to_be_done(
-        self, component: Key, release: Release, state: str, *, touched: bool
-    ) -> Verdict | None:
+    async def _act_on_plan(self, component: Key, release: Release, state: str, *, touched: bool) -> Verdict | None:
         revisions = await revisions_of(self._cluster.kubernetes, component[0], release_name(component[1]))
         match plan(revisions, state, labels_of(component[1]), self._clock.now()):
             case Nothing():

@@ -9,14 +9,13 @@ from datetime import datetime, timedelta
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
 from cairn.api.time import parse
+from cairn.api.workloads import is_being_deleted, pod_has_ended
 
 STUCK = timedelta(seconds=60)
 """How long a pod may be kept from running, by an image that is missing for example, before it is given up."""
 HOMELESS = timedelta(minutes=5)
 """The same, of a pod without a node: a new one may be on its way."""
 ON_ITS_WAY = {None, "PodInitializing", "ContainerCreating"}
-DONE = {"Succeeded", "Failed"}
-"""Phases of pods that do not run again."""
 LONGEST_MESSAGE = 300
 _BEFORE_AT = re.compile(r"[^\s\"'@]*@")
 """A password in a URI may have an @ itself, and programs tell parts of such a URI."""
@@ -66,9 +65,7 @@ def progress_of(pods: Iterable[JsonObject]) -> str | None:
 
 def unready_of(pods: Iterable[JsonObject]) -> str | None:
     """Return what keeps the first pod from serving that is neither done nor going and does not serve, or None."""
-    live = [
-        pod for pod in pods if pod["status"].get("phase") not in DONE and "deletionTimestamp" not in pod["metadata"]
-    ]
+    live = [pod for pod in pods if not pod_has_ended(pod) and not is_being_deleted(pod)]
     problem = problem_of(live)
     if problem is not None:
         return problem

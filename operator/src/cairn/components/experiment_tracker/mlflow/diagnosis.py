@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from cairn.clients.mlflow import DELETED, INVALID_HOST, MLflowError, RefusedError, UnreachableError, UntrustedError
+from cairn.clients.mlflow import INVALID_HOST, MLflowError, RefusedError, UnreachableError, UntrustedError
 
 ACCESS_DENIED = "AccessDenied"
 Explanation = tuple[str, str]
@@ -34,7 +34,7 @@ def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
         return ACCESS_DENIED, f"{server} does not let this user ({answer}); give him the permission."
     if error.status == HTTPStatus.NOT_FOUND and not error.code:
         return "NotMLflow", f"{server} has no MLflow API ({answer}); correct the address, with the path if it has one."
-    if DELETED in str(error):
+    if error.is_of_deleted:
         return "RecordDeleted", f"{server} has it no more ({answer}); restore it in MLflow, or name another experiment."
     if error.may_pass:
         return "ServerError", f"{server} fails ({answer}); look into its log, and whether its database runs."

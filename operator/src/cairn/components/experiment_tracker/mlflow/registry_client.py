@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from cairn.api.base import JsonObject
 from cairn.clients.mlflow import MLflow
 from cairn.clients.mlflow_registry import MLflowModels
 from cairn.components.experiment_tracker.mlflow.diagnosis import ACCESS_DENIED
@@ -50,8 +51,8 @@ class MLflowRegistryClient(RegistryClient):
     async def approver(self, model: str, alias: str, version: str) -> str | None:
         """Return who has approved a version that bears an alias; None where it does not, or nobody has."""
         async with self._of_this_model():
-            found = await self._models.version_with(model, alias)
-        if found is None or found["version"] != version:
+            found = await self._bearing(model, alias, version)
+        if found is None:
             return None
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
         return tags.get(APPROVED_BY_TAG) if tags.get(APPROVAL_TAG) == APPROVED else None
@@ -64,8 +65,7 @@ class MLflowRegistryClient(RegistryClient):
     async def drop_alias(self, model: str, alias: str, version: str) -> None:
         """Have a version not bear an alias; another version that does keeps it."""
         async with self._of_this_model():
-            found = await self._models.version_with(model, alias)
-            if found is not None and found["version"] == version:
+            if await self._bearing(model, alias, version) is not None:
                 await self._models.delete_alias(model, alias)
 
     async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
@@ -73,6 +73,11 @@ class MLflowRegistryClient(RegistryClient):
         async with self._of_this_model():
             for key, value in tags.items():
                 await self._models.set_tag(model, version, key, value)
+
+    async def _bearing(self, model: str, alias: str, version: str) -> JsonObject | None:
+        """Return a version if it bears an alias."""
+        found = await self._models.version_with(model, alias)
+        return found if found is not None and found["version"] == version else None
 
     @asynccontextmanager
     async def _of_this_model(self) -> AsyncGenerator[None]:
