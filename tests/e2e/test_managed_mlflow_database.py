@@ -14,6 +14,7 @@ from postgresql import PostgreSQL
 
 pytestmark = pytest.mark.full
 
+UNESCAPED = "postgresql://mlflow:third@4th-part/of@postgresql:5432/postgres"
 NOWHERE = "postgresql+psycopg2://mlflow:password-of-nobody@nowhere:5432/postgres"
 
 
@@ -61,3 +62,14 @@ def test_an_upgrade_to_it_fails_with_the_reason_and_the_old_server_serves(tracki
     assert has_what_was_recorded(tracking)
     tracking.apply(server("tracking", **on("postgresql")))
     ready(tracking, "tracking")
+
+
+def test_a_password_that_is_not_escaped_is_told_without_a_part_of_it(namespace: Cluster) -> None:
+    namespace.apply(secret("unescaped", uri=UNESCAPED))
+    namespace.apply(server("tracking", **on("unescaped")))
+
+    told = failed(namespace, "tracking", "HelmInstallFailed")
+
+    (pod,) = namespace.list("Pod", "app.kubernetes.io/component=migration")
+    assert "special in its password is not escaped; write %40 for an at sign" in told
+    assert "4th-part" not in told + namespace.kubectl("logs", pod["metadata"]["name"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -202,6 +203,12 @@ class Alone:
 
 
 ALONE = Alone()
+
+
+def secret_body(name: str, **data: str) -> JsonObject:
+    """Return a Secret of the namespace ml."""
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"metadata": {"namespace": "ml", "name": name}, "data": encoded}
 
 
 def component_body(name: str, spec: JsonObject, *, ready: bool | None = None, **metadata: Any) -> JsonObject:

@@ -6,6 +6,8 @@ import configparser
 import os
 from pathlib import Path
 
+import database_uri
+
 
 def write() -> None:
     """Write the file that MLFLOW_AUTH_CONFIG_PATH names, if any; users are kept beside the runs."""
@@ -14,7 +16,7 @@ def write() -> None:
         return
     config = configparser.ConfigParser(interpolation=None)
     config["mlflow"] = {
-        "database_uri": os.environ["MLFLOW_BACKEND_STORE_URI"].replace("%", "%%"),  # MLflow reads it with interpolation
+        "database_uri": os.environ[database_uri.VARIABLE].replace("%", "%%"),  # MLflow reads it with interpolation
         "default_permission": os.environ["AUTH_DEFAULT_PERMISSION"],
         "auth_cache_ttl_seconds": os.environ["AUTH_CACHE_SECONDS"],
     }

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import auth_config
+import database_uri
 import mlflow
 import mlflow.db
 import sqlalchemy
@@ -30,12 +31,16 @@ class NewerSchemaError(Exception):
     """A newer MLflow has been there."""
 
 
+class InvalidURIError(Exception):
+    """The URI of the database is none."""
+
+
 def main() -> int:
     """Migrate; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         migrate()
-    except NewerSchemaError as error:
+    except (InvalidURIError, NewerSchemaError) as error:
         return fail(str(error))
     except sqlalchemy.exc.SQLAlchemyError as error:
         return fail(f"The database cannot be migrated to MLflow {mlflow.__version__}: {error.__cause__ or error}")
@@ -47,15 +52,34 @@ def migrate() -> None:
     """Migrate the tracking database, and that of users.
 
     Raises:
+        InvalidURIError: what MLFLOW_BACKEND_STORE_URI has is not the URI of a database.
         NewerSchemaError: there is no way back.
         sqlalchemy.exc.SQLAlchemyError: the database is away, or refuses.
     """
-    uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    uri = database_uri.name_driver()
+    refuse_invalid(uri)
     refuse_newer(uri, SERVER / "store/db_migrations", "alembic_version")
     mlflow.db.upgrade.callback(uri)
     if "MLFLOW_AUTH_CONFIG_PATH" in os.environ:
         auth_config.write()
         migrate_users()
+
+
+def refuse_invalid(uri: str) -> None:
+    """Raise InvalidURIError where a driver would take a part of the password for the host, and tell it."""
+    try:
+        parsed = sqlalchemy.make_url(uri)
+        parsed.get_dialect()
+    except (ValueError, sqlalchemy.exc.ArgumentError):
+        is_valid = False
+    else:
+        parts = f"{parsed.host}{parsed.database}"
+        is_valid = "@" not in parts and not any(character.isspace() for character in parts)
+    if not is_valid:
+        raise InvalidURIError(
+            "The URI of the database cannot be read: it does not begin with postgresql://, or ends with a line end, or something "
+            "special in its password is not escaped; write %40 for an at sign, %2F for a slash, %3A for a colon."
+        )
 
 
 def migrate_users() -> None:

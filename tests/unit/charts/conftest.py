@@ -107,15 +107,20 @@ def default(chart: Chart) -> Objects:
     return chart.render()
 
 
-@pytest.fixture(scope="session")
-def generator() -> ModuleType:
-    """charts/generate.py."""
-    spec = spec_from_file_location("generate_charts", CHARTS / "generate.py")
+def module_at(path: Path) -> ModuleType:
+    """Return a Python file that is in no package as a module."""
+    spec = spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def generator() -> ModuleType:
+    """charts/generate.py."""
+    return module_at(CHARTS / "generate.py")
 
 
 @pytest.fixture(scope="session")

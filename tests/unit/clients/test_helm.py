@@ -148,4 +148,4 @@ async def test_what_it_says_is_told_in_one_line(script: Script):
     with pytest.raises(HelmError) as error:
         await helm.manifest("ml", "tracker")
 
-    assert str(error.value) == "UPGRADE FAILED: values are wrong: - at '': no such value"
+    assert str(error.value) == "values are wrong: - at '': no such value"

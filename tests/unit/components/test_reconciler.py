@@ -15,7 +15,7 @@ from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry
 from cairn.components.reconciler import ComponentReconciler
 from cairn.components.releases.naming import labels_of
-from tests.unit.builders import BUCKET_SPEC, MLFLOW_SPEC, NOW, component_body, stack_body
+from tests.unit.builders import BUCKET_SPEC, MLFLOW_SPEC, NOW, component_body, secret_body, stack_body
 from tests.unit.fake_helm import FakeHelm, release_keeper
 from tests.unit.fake_kubernetes import World
 
@@ -380,6 +380,17 @@ class TestRelease:
         world.kubernetes.remove(STACK_COMPONENTS, "ml", "bucket")
 
         assert await self.reconcile(world) == ("False", "ArtifactStoreNotFound")
+        assert world.helm.asked == ["upgrade"]
+
+    async def test_with_a_secret_that_its_server_cannot_start_with_nothing_is_changed(self, world: ComponentWorld):
+        await self.reconcile(world)
+        world.apply(SECRETS, secret_body("login", username="admin"))
+        body = world.kubernetes.one(STACK_COMPONENTS, "mlflow")
+        body["spec"]["experimentTracker"]["mlflow"]["auth"] = {"basic": {"secretRef": {"name": "login"}}}
+        body["metadata"]["generation"] += 1
+        world.apply(STACK_COMPONENTS, body)
+
+        assert await self.reconcile(world) == ("False", "SecretKeyMissing")
         assert world.helm.asked == ["upgrade"]
 
     async def test_it_is_looked_at_when_an_object_of_it_has_changed(self, world: ComponentWorld):

@@ -124,7 +124,7 @@ class TestAttempt:
         assert record.closing_tags["cairn.artifact.model"] == f"s3://b/model {MODEL['digest']}"
         assert record.closing_tags["cairn.pod"] == "wine-1-train-1-x"
 
-    @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "forest", ""])
+    @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "1_000", "١٢", " 1", "forest", ""])
     def test_what_is_no_number_is_a_tag(self, value: str):
         wrong = step_status("train", "Succeeded", attempts=1, results=[{"name": "rmse", "value": value}])
 
@@ -158,10 +158,17 @@ class TestAttempt:
         assert records["train", 1].closing_tags == {"cairn.reason": "ExitCode", "cairn.exit_code": "3"}
 
     @pytest.mark.parametrize(
-        ("state", "ended"), [("Failed", "FAILED"), ("Cancelled", "KILLED"), ("Retrying", "FAILED")]
+        ("state", "counted", "ended"),
+        [
+            ("Failed", {}, "FAILED"),
+            ("Cancelled", {}, "KILLED"),
+            ("Retrying", {"retriesUsed": 1}, "FAILED"),
+            ("Retrying", {"disruptions": 1}, "KILLED"),
+        ],
     )
-    def test_one_that_did_not_succeed_says_why(self, state: str, ended: str):
-        failed = step_status("train", state, attempts=1, reason="OOMKilled", message="too much", completionTime=LATER)
+    def test_one_that_did_not_succeed_says_why(self, state: str, counted: dict[str, int], ended: str):
+        why = {"reason": "OOMKilled", "message": "too much"}
+        failed = step_status("train", state, attempts=1, completionTime=LATER, **why, **counted)
 
         record = of_attempts(run_spec(TRAIN), status_of(failed))["train", 1]
 

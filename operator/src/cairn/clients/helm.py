@@ -43,6 +43,8 @@ ReleaseStatus = Literal[
 
 _WARNING = re.compile(r"WARNING:|[WI][0-9]{4} ")
 """How lines begin that Helm, and the Kubernetes client in it, write besides."""
+_PREFIX = re.compile(r"^Error: ((INSTALLATION|UPGRADE|ROLLBACK) FAILED: )?")
+"""How its error begins, which calls a second try of an install an upgrade."""
 
 
 class HelmError(Exception):
@@ -172,4 +174,5 @@ def _in(namespace: str) -> tuple[str, ...]:
 def _in_short(errors: str) -> str:
     """Return Helm's error without warnings and its own prefix."""
     lines = [line for line in errors.strip().splitlines() if line and not _WARNING.match(line)]
-    return " ".join(" ".join(lines).split()).removeprefix("Error: ").rstrip(".")[:LONGEST_ERROR] or "it says nothing"
+    words = _PREFIX.sub("", " ".join(" ".join(lines).split()))
+    return words.rstrip(".")[:LONGEST_ERROR] or "it says nothing"

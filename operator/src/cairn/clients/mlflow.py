@@ -25,6 +25,8 @@ LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes: what is at a URI may be anybody's."""
 LARGEST_ERROR = 1024
 """Characters of a server's words that are told."""
+LONGEST_LOCATION = 200
+"""Characters that are told of where it redirects to."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 DOES_NOT_EXIST = "RESOURCE_DOES_NOT_EXIST"
 DELETED = "must be in the 'active' state"
@@ -48,7 +50,7 @@ class UntrustedError(UnreachableError):
 
 
 class RefusedError(MLflowError):
-    """It answers that it does not do it."""
+    """It answers that it does not do it; the message is where it redirects to, if it does."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -215,7 +217,7 @@ class MLflow:
         """Return an answer's content; raises MLflowError."""
         session = self._session = self._session or self._open()
         try:
-            async with session.request(method, self._access.uri + path, **content) as answer:
+            async with session.request(method, self._access.uri + path, allow_redirects=False, **content) as answer:
                 told = await _content(answer)
         except TimeoutError as error:
             raise UnreachableError(f"has not answered within {self._timeout.total:g} s") from error
@@ -225,6 +227,10 @@ class MLflow:
             raise UnreachableError(f"cannot be reached: {error}") from error
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer.status, *_refusal(told))
+        if (
+            answer.status >= HTTPStatus.MULTIPLE_CHOICES
+        ):  # followed, a POST would become a GET, and a log-in go elsewhere
+            raise RefusedError(answer.status, "", repr(answer.headers.get("Location", "nowhere")[:LONGEST_LOCATION]))
         return told
 
     def _open(self) -> aiohttp.ClientSession:

@@ -116,6 +116,9 @@ class Flavor(ABC, Generic[Config]):
         """Return what Helm is to keep installed for the component, if anything; raises ComponentError."""
         return None
 
+    async def check_before_release(self, kubernetes: Kubernetes) -> None:
+        """Find out whether what the release reads when it starts can be used; raises ComponentError, ApiError."""
+
     @property
     def keeps_data(self) -> bool:
         """Whether the volumes of its release outlive the component."""

@@ -16,7 +16,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.jitter import jittered
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS, ForbiddenError
 from cairn.clients.store import Key
-from cairn.components.base import Verdict
+from cairn.components.base import Release, Verdict
 from cairn.components.errors import ComponentError
 from cairn.components.neighbours import Neighbours
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load, loaded
@@ -143,7 +143,10 @@ class ComponentReconciler:
         if last is not None and not (is_due or touched or self._releases.is_busy(key)):
             return last
         self._touched.discard(key)
-        verdict = await self._releases.keep(key, release, touched=touched) if release is not None else None
+        try:
+            verdict = await self._keep_release(key, flavor, release, touched=touched) if release is not None else None
+        except ComponentError as error:
+            return self._keep(key, basis, Verdict.failed(error.reason, error.message, _endpoint(body)))
         if verdict is None:
             return self._keep(key, basis, await self._ask(flavor, neighbours))
         message = verdict.message
@@ -151,6 +154,10 @@ class ComponentReconciler:
             found = await self._ask(flavor, neighbours)
             message = message if found.ready else f"{message} Besides, {found.reason}: {found.message}"
         return self._keep(key, basis, replace(verdict, message=message, endpoint=_endpoint(body)))
+
+    async def _keep_release(self, key: Key, flavor: AnyFlavor, release: Release, *, touched: bool) -> Verdict | None:
+        await flavor.check_before_release(self._cluster.kubernetes)
+        return await self._releases.keep(key, release, touched=touched)
 
     async def _ask(self, flavor: AnyFlavor, neighbours: Neighbours) -> Verdict:
         """Return what the check of a component finds, and what is wrong with the pods of its release."""

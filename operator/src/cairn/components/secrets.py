@@ -28,36 +28,46 @@ def has_key(secret: JsonObject, key: str) -> bool:
     return key in _data(secret)
 
 
-def credential(secret: JsonObject, key: str) -> str:
-    """Return the value of a key that holds a credential; raises UnusableError."""
-    where = f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
+def need_key(secret: JsonObject, key: str) -> bytes:
+    """Return the value of a key, which is not empty; raises UnusableError."""
     value = _value(secret, key)
     if not value:
         problem = "has no key" if value is None else "has an empty"
-        raise UnusableError("SecretKeyMissing", f"{where} {problem} {key}; add it.")
+        raise UnusableError("SecretKeyMissing", f"{_named(secret)} {problem} {key}; add it.")
+    return value
+
+
+def credential(secret: JsonObject, key: str) -> str:
+    """Return the value of a key that holds a credential; raises UnusableError."""
+    value = need_key(secret, key)
     try:
         text = value.decode("ascii")
     except UnicodeDecodeError:
         text = ""
     if not text.isprintable() or not text or " " in text:
-        message = f"{where} has blanks, line ends or other foreign characters in {key}; store the bare value."
+        message = f"{_named(secret)} has blanks, line ends or other foreign characters in {key}; store the bare value."
         raise UnusableError("InvalidCredentials", message)
     return text
 
 
 def certificates(secret: JsonObject, key: str) -> str:
     """Return the PEM certificates that a key holds; raises UnusableError."""
-    where = f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
     value = _value(secret, key)
     if value is None:
-        raise UnusableError("SecretKeyMissing", f"{where} has no key {key}; add it.")
+        raise UnusableError("SecretKeyMissing", f"{_named(secret)} has no key {key}; add it.")
     try:
         text = value.decode("ascii")
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (UnicodeDecodeError, ssl.SSLError, ValueError):
-        message = f"{where} has no PEM certificate in {key}; put the certificate of the authority there, as text."
+        message = (
+            f"{_named(secret)} has no PEM certificate in {key}; put the certificate of the authority there, as text."
+        )
         raise UnusableError("CASecretInvalid", message) from None
     return text
+
+
+def _named(secret: JsonObject) -> str:
+    return f"Secret {secret['metadata']['namespace']}/{secret['metadata']['name']}"
 
 
 def _data(secret: JsonObject) -> JsonObject:

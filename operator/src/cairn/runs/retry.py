@@ -74,14 +74,18 @@ def without_latest_attempt(recorded: StepStatus) -> StepStatus:
     )
 
 
+def is_charged(retrying: StepStatus) -> bool:
+    """Return whether the latest attempt of a step that is tried again counts against `retry.limit`."""
+    return sum(attempt.charged for attempt in retrying.previous_attempts or ()) < retrying.retries_used
+
+
 def _attempt_status(step: StepStatus) -> AttemptStatus:
-    charged = sum(attempt.charged for attempt in step.previous_attempts or ()) < step.retries_used
     return AttemptStatus(
         number=step.attempts,
         reason=step.reason or "Unknown",
         message=step.message[:ATTEMPT_MESSAGE_LENGTH] if step.message else None,
         exit_code=step.exit_code,
-        charged=charged,
+        charged=is_charged(step),
         start_time=step.start_time,
         completion_time=step.completion_time,
         job_name=step.job_name,

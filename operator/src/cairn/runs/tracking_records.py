@@ -6,6 +6,7 @@ Limits are those of MLflow 3 (mlflow/utils/validation.py).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from cairn.api.base import JsonObject
@@ -16,6 +17,7 @@ from cairn.api.time import parse, seconds_between
 from cairn.components.records import Dataset, Metric, Record, RecordState
 from cairn.runs.gathering import artifacts_by_step
 from cairn.runs.instances import RunSteps, item_of
+from cairn.runs.retry import is_charged
 from cairn.runs.states import ENDED
 from cairn.runs.status import SUCCEEDED_CONDITION
 
@@ -29,6 +31,9 @@ STEP_TAG = "cairn.step"
 ATTEMPT_TAG = "cairn.attempt"
 RECORD_TAG = "cairn.record"
 """What a record is of: what a step's own code records has none."""
+
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+"""Python takes `1_000`, and the digits of any script, for numbers too."""
 
 RecordOf = tuple[str, int]
 """A step and the number of its attempt; 0 for a step whose outputs come from an earlier run."""
@@ -220,10 +225,9 @@ def _times(state: StepStatus, ended: int) -> Iterator[Metric]:
 
 
 def _number(result: ResultStatus) -> float | None:
-    try:
-        value = float(result.value)
-    except ValueError:
+    if _NUMBER.fullmatch(result.value) is None:
         return None
+    value = float(result.value)
     return value if math.isfinite(value) else None
 
 
@@ -236,7 +240,8 @@ def _end_of_run(succeeded: str, reason: str) -> RecordState:
 def _end_of_step(state: StepStatus) -> RecordState:
     if state.state in {"Succeeded", "Cached"}:
         return "FINISHED"
-    return "KILLED" if state.state == "Cancelled" else "FAILED"
+    is_disrupted = state.state == "Retrying" and not is_charged(state)
+    return "KILLED" if state.state == "Cancelled" or is_disrupted else "FAILED"
 
 
 def _name(step: Step, number: int) -> str:

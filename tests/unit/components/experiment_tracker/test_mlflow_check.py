@@ -14,7 +14,7 @@ from cairn.clients.kubernetes import SECRETS
 from cairn.components.base import Verdict
 from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
-from tests.unit.builders import ALONE
+from tests.unit.builders import ALONE, secret_body
 from tests.unit.fake_kubernetes import FakeKubernetes
 from tests.unit.fake_mlflow import FakeMLflow
 
@@ -31,8 +31,7 @@ class Tracker:
         self.server = FakeMLflow()
 
     def secret(self, data: dict[str, str]) -> None:
-        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        self.kubernetes.add(SECRETS, {"metadata": {"namespace": "ml", "name": "login"}, "data": encoded})
+        self.kubernetes.add(SECRETS, secret_body("login", **data))
 
     async def check(self, **config: Any) -> Verdict:
         flavor = MLflowTracker("ml", "mlflow", MLflowConfig.model_validate({"uri": self.server.uri, **config}))
@@ -140,6 +139,16 @@ async def test_something_else_is_no_mlflow(tracker: Tracker):
     tracker.server.broken = 404
 
     assert (await tracker.check()).reason == "NotMLflow"
+
+
+async def test_where_a_server_redirects_to_is_told_and_not_followed(tracker: Tracker):
+    tracker.server.page, tracker.server.status = "", 302
+    tracker.server.headers = {"Location": f"{tracker.server.uri}/version"}
+
+    verdict = await tracker.check()
+
+    assert (verdict.ready, verdict.reason) == (False, "Redirected")
+    assert f"redirects to '{tracker.server.uri}/version'" in verdict.message
 
 
 async def test_a_certificate_of_an_unknown_authority_is_not_trusted_until_it_is_named(tracker: Tracker):

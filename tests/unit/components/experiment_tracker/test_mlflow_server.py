@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
 from cairn.components.neighbours import Neighbours
 from cairn.components.secrets import UnusableError
-from tests.unit.builders import BUCKET_SPEC, component_body
-from tests.unit.fake_kubernetes import World
+from tests.unit.builders import BUCKET_SPEC, component_body, secret_body
+from tests.unit.fake_kubernetes import FakeKubernetes, World
 
 URI = {"postgresql": {"uriSecretRef": {"name": "mlflow-db", "key": "uri"}}}
 
@@ -134,6 +135,60 @@ def test_without_a_secret_that_it_reads_the_server_is_left_as_it_is(world: World
         values(world, tracker({"basic": {"secretRef": {"name": "missing"}}}))
 
     assert raised.value.reason == "SecretNotFound"
+
+
+LOGIN = {"username": "admin", "password": "a-long-password", "flask-secret-key": "any text"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, None),
+        ({"flask-secret-key": None}, "SecretKeyMissing"),
+        ({"username": None}, "SecretKeyMissing"),
+        ({"password": "elevenchars"}, "InvalidCredentials"),
+        ({"password": "with a line end\n"}, "InvalidCredentials"),
+    ],
+)
+async def test_a_log_in_that_mlflow_does_not_take_is_told_before_it_is_installed(
+    changed: dict[str, str | None], reason: str | None
+):
+    kubernetes = FakeKubernetes()
+    data = {key: value for key, value in (LOGIN | changed).items() if value is not None}
+    kubernetes.add(SECRETS, secret_body("login", **data))
+    server = tracker({"basic": {"secretRef": {"name": "login"}}})
+
+    assert await reason_of(server.check_before_release(kubernetes)) == reason
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("postgresql://user:password@db/mlflow", None),
+        ("postgresql://user:password@db/mlflow\n", "InvalidCredentials"),
+        ("", "SecretKeyMissing"),
+    ],
+)
+async def test_so_is_the_uri_of_a_database_that_is_none(uri: str, reason: str | None):
+    kubernetes = FakeKubernetes()
+    kubernetes.add(SECRETS, secret_body("mlflow-db", uri=uri))
+
+    assert await reason_of(tracker(backendStore=URI).check_before_release(kubernetes)) == reason
+
+
+async def test_a_name_that_no_service_can_have_is_told():
+    server = MLflowTracker("ml", "1st", MLflowConfig.model_validate({"server": {}}))
+
+    assert await reason_of(server.check_before_release(FakeKubernetes())) == "InvalidName"
+
+
+async def reason_of(check: Awaitable[None]) -> str | None:
+    """Return why a check fails, or None."""
+    try:
+        await check
+    except UnusableError as error:
+        return error.reason
+    return None
 
 
 @pytest.mark.parametrize("given", [{"service": "x"}, {"server": None}, {"service": {"port": 5000}}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from cairn.api.base import JsonObject
 from cairn.clients.helm import ReleaseStatus
 from cairn.clients.kubernetes import CLAIMS, PODS
+from cairn.clients.store import Key
 from cairn.components.base import Release, Verdict
-from cairn.components.releases.keeper import COMPARE_SECONDS, PROCESSES
+from cairn.components.releases.keeper import COMPARE_SECONDS, PROCESSES, PROCESSES_OF_NAMESPACE
 from cairn.components.releases.naming import STATE_LABEL, labels_of, state_label
 from cairn.components.releases.plan import FIRST_BACKOFF_SECONDS
 from tests.unit.clock import ManualClock
@@ -259,10 +261,20 @@ async def test_what_nobody_has_foreseen_is_told_and_tried_again_after_a_while(wo
     assert "ValueError, which Cairn does not foresee" in verdict.message
 
 
-async def test_only_so_many_helms_run_at_a_time_and_the_others_are_not_judged_meanwhile(world: ReleaseWorld):
+@pytest.mark.parametrize(
+    "others",
+    [
+        [("ml", f"other-{number}") for number in range(PROCESSES_OF_NAMESPACE)],
+        [(f"other-{number}", "tracking") for number in range(PROCESSES)],
+    ],
+    ids=["of a namespace", "of all"],
+)
+async def test_only_so_many_helms_run_at_a_time_and_the_others_are_not_judged_meanwhile(
+    world: ReleaseWorld, others: Sequence[Key]
+):
     world.helm.hold()
-    for number in range(PROCESSES):
-        await world.keeper.keep(("ml", f"other-{number}"), OLD)
+    for other in others:
+        await world.keeper.keep(other, OLD)
     await world.settle()
     world.pod({"waiting": {"reason": "ErrImagePull"}})
 
@@ -273,6 +285,19 @@ async def test_only_so_many_helms_run_at_a_time_and_the_others_are_not_judged_me
 
     assert verdict is not None
     assert verdict.message == "Helm installs release ml/tracking-server, once it is done with others."
+    await world.keeper.stop()
+
+
+async def test_servers_that_do_not_come_up_keep_no_other_namespace_waiting(world: ReleaseWorld):
+    world.helm.hold()
+    for number in range(PROCESSES):
+        await world.keeper.keep(("other", f"other-{number}"), OLD)
+    await world.settle()
+
+    await world.keeper.keep(COMPONENT, OLD)
+    await world.settle()
+
+    assert world.statuses == ["pending-install"]
     await world.keeper.stop()
 
 

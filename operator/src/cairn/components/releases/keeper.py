@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from cairn.api.base import JsonObject
 from cairn.api.labels import INSTANCE_LABEL
@@ -48,6 +49,8 @@ GONE_SECONDS = 180
 """How long they may take to go: a server finishes its requests."""
 PROCESSES = 4
 """How many Helms may run at a time; each takes some 60 MiB."""
+PROCESSES_OF_NAMESPACE = 2
+"""How many of them for one namespace, so that servers that do not come up keep no other namespace waiting."""
 QUESTIONS = 2
 """How many may run besides that are only asked something."""
 COMPARE_SECONDS = 300
@@ -63,6 +66,8 @@ class _Work:
     doing: Doing
     state: str
     """The desired state it is done for."""
+    of_namespace: asyncio.Semaphore
+    """Held by those that run for the same namespace."""
     task: asyncio.Task[None]
     began: datetime | None = None
     """None while others are served first."""
@@ -112,6 +117,8 @@ class ReleaseKeeper:
         """When the objects were last compared with what they are to be, on the monotonic clock."""
         self._manifests: dict[Key, tuple[int, Sequence[JsonObject]]] = {}
         self._processes = asyncio.Semaphore(PROCESSES)
+        self._processes_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """By namespace."""
         self._questions = asyncio.Semaphore(QUESTIONS)
 
     def state_of(self, component: Key, release: Release) -> str:
@@ -275,9 +282,11 @@ class ReleaseKeeper:
         return Verdict(verdict.ready, verdict.reason, f"{verdict.message} What was changed: {'; '.join(found)}.")
 
     def _begin(self, component: Key, doing: Doing, state: str, action: Coroutine[Any, Any, None]) -> Verdict:
+        of_namespace = self._processes_of.setdefault(component[0], asyncio.Semaphore(PROCESSES_OF_NAMESPACE))
+
         async def carry_out() -> None:
             try:
-                async with self._processes:
+                async with of_namespace, self._processes:
                     work.began = self._clock.now()
                     await action
             except HelmError as error:
@@ -289,7 +298,7 @@ class ReleaseKeeper:
                 action.close()
                 self._wake(component)
 
-        work = self._work[component] = _Work(doing, state, asyncio.create_task(carry_out()))
+        work = self._work[component] = _Work(doing, state, of_namespace, asyncio.create_task(carry_out()))
         return self._progress(component)
 
     def _waits(self, component: Key, state: str) -> _Failure | None:
@@ -331,7 +340,7 @@ class ReleaseKeeper:
         return verdicts.at_work(
             work.doing,
             _full_name(component),
-            waits=work.began is None and self._processes.locked(),
+            waits=work.began is None and (work.of_namespace.locked() or self._processes.locked()),
             so_far=progress_of(self._pods_of_attempt(component, work)) if looks else None,
             failure=failure.words if failure is not None and failure.state == work.state else None,
         )

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cairn.api.address import ORIGIN
 from cairn.api.base import DNS_LABEL, LocalSecretRef, Model, ObjectName, Rule, SecretKeyRef, rules
 
 _BUCKET = "^[a-z0-9][-.a-z0-9]*[a-z0-9]$"
 _PREFIX = "^[-_.=/a-zA-Z0-9]*$"
-_LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
-_ENDPOINT = rf"^https?://({_LABEL}([.]{_LABEL})*|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{{0,4}})?$"
+_ENDPOINT = f"^{ORIGIN}$"
 
 BucketName = Annotated[
     str,

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cairn.api.address import ORIGIN
 from cairn.api.base import LocalSecretRef, Model, Rule, SecretKeyRef, consists_of, rules
 from cairn.components.experiment_tracker.mlflow.server_config import Server
 
-_HOST = r"([-.a-zA-Z0-9]+|\[[0-9a-fA-F:.]+\])"
-_URL = rf"^https?://{_HOST}(:[1-9][0-9]{{0,4}})?(/[-._~a-zA-Z0-9]+)*$"
+_URL = f"^{ORIGIN}(/[-._~a-zA-Z0-9]+)*$"
 
 ServerURL = Annotated[
     str,

@@ -24,6 +24,11 @@ def explain(error: MLflowError, uri: str, *, logs_in: bool) -> Explanation:
 
 
 def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
+    if error.status < HTTPStatus.BAD_REQUEST:
+        return (
+            "Redirected",
+            f"{server} redirects to {error}; correct the address, or set auth if that is a page to log in.",
+        )
     answer = f"{error.status} {error.code or HTTPStatus(error.status).phrase}: {error}".removesuffix(": ")
     if INVALID_HOST in str(error):
         return "HostNotAllowed", f"{server} does not answer to that host name; add it to the server's --allowed-hosts."
@@ -38,4 +43,4 @@ def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
         return "RecordDeleted", f"{server} has it no more ({answer}); restore it in MLflow, or name another experiment."
     if error.may_pass:
         return "ServerError", f"{server} fails ({answer}); look into its log, and whether its database runs."
-    return "RequestRefused", f"{server} refuses the request ({answer}); look into its log."
+    return "RequestRefused", f"{server} refuses the request ({answer}); mend what it says."

@@ -28,7 +28,8 @@ class PostgreSQL(Model):
     """A database in a PostgreSQL server that exists."""
 
     uri_secret_ref: SecretKeyRef = Field(
-        description="Secret and key that hold `postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE`."
+        description="Secret and key that hold `postgresql://USER:PASSWORD@HOST:5432/DATABASE`, as `uri` does in the Secret that "
+        "CloudNativePG makes for an application."
     )
 
 

@@ -18,13 +18,23 @@ from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.records import TrackerUnavailableError
 from cairn.components.releases.naming import release_name
-from cairn.components.secrets import UnusableError, certificates, credential, from_secret, mounted, secret_named
+from cairn.components.secrets import (
+    UnusableError,
+    certificates,
+    credential,
+    from_secret,
+    mounted,
+    need_key,
+    secret_named,
+)
 from cairn.components.step_access import StepAccess
 
 OLDEST_VERSION = (3, 0)
 """The oldest MLflow whose API Cairn is tried with."""
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
-USERNAME, PASSWORD = "username", "password"
+USERNAME, PASSWORD, SESSION_KEY = "username", "password", "flask-secret-key"
+SHORTEST_PASSWORD = 12
+"""See _validate_password in MLflow's mlflow/utils/validation.py."""
 CA_VOLUME = "cairn-tracker-ca"
 CA_DIRECTORY = "/cairn/tracker"
 
@@ -66,6 +76,29 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
         if self.config.server is None:
             return None
         return release_of(self.config.server, f"{self.namespace}/.mlflow/{self.name}", self._basic, surroundings)
+
+    async def check_before_release(self, kubernetes: Kubernetes) -> None:
+        """Raise UnusableError where its Service could not be made, or the server would end as soon as it has read its Secrets."""
+        server = self.config.server
+        if server is not None and not self.name[0].isalpha():
+            message = (
+                f"The server's Service, {release_name(self.name)}, must begin with a letter: create the StackComponent with a name "
+                "that does."
+            )
+            raise UnusableError("InvalidName", message)
+        if server is not None and server.postgresql is not None:
+            ref = server.postgresql.uri_secret_ref
+            credential(await secret_named(kubernetes, self.namespace, ref.name), ref.key)
+        if server is not None and self._basic is not None:
+            secret = await secret_named(kubernetes, self.namespace, self._basic)
+            credential(secret, USERNAME)
+            need_key(secret, SESSION_KEY)
+            if len(credential(secret, PASSWORD)) < SHORTEST_PASSWORD:
+                message = (
+                    f"MLflow takes no password of less than {SHORTEST_PASSWORD} characters: write a longer one into Secret "
+                    f"{self.namespace}/{self._basic}."
+                )
+                raise UnusableError("InvalidCredentials", message)
 
     @property
     def keeps_data(self) -> bool:

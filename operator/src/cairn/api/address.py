@@ -1,0 +1,8 @@
+"""How addresses of servers are written (RFC 3986, with host names of RFC 1123), for `pattern` and `matches`."""
+
+from __future__ import annotations
+
+_LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ORIGIN = rf"https?://({_LABEL}([.]{_LABEL})*|\[[0-9a-fA-F:.]+\])(:{_PORT})?"
+"""Scheme, host and port, such as `https://s3.example.com:9000`."""
