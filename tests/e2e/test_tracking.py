@@ -56,7 +56,9 @@ def trainings(tracked: Cluster) -> Cluster:
     for on in ORCHESTRATORS:
         extra = {"experiment": on, "parameters": [{"name": "alpha", "value": "0.5"}]}
         git = {"repository": "https://git.example.com/wine", "revision": "4f2c1d0", "branch": "main"}
-        tracked.create(run(f"training-{on}", steps, on=f"tracked-{on}", source={"git": git}, **extra))
+        body = run(f"training-{on}", steps, on=f"tracked-{on}", source={"git": git}, **extra)
+        body["metadata"]["annotations"] = {"cairn.dev/created-by": "alice"}
+        tracked.create(body)
     return tracked
 
 
@@ -89,6 +91,11 @@ class TestTraining:
         assert parent.tags["mlflow.source.git.commit"] == "4f2c1d0"
         assert parent.tags["cairn.run.uid"] == training["metadata"]["uid"]
         assert (parent.metrics["train.rmse"], parent.tags["cairn.reason"]) == (0.5, "StepFailed")
+
+    def test_the_run_and_its_attempts_say_who_has_created_it(self, runs: list[MLflowRun], training: Body) -> None:
+        names = [training["metadata"]["name"], "load", "train"]
+
+        assert {named(runs, name).tags["mlflow.user"] for name in names} == {"alice"}
 
     def test_the_status_says_where_it_is(self, runs: list[MLflowRun], training: Body) -> None:
         parent = named(runs, training["metadata"]["name"])

@@ -63,6 +63,16 @@ class TestRun:
         assert record.tags["mlflow.source.git.commit"] == "abc"
         assert (record.tags["mlflow.source.name"], record.tags["cairn.version"]) == ("wine", "0.1.0")
 
+    def test_it_and_its_attempts_have_the_user_who_has_created_it(self):
+        body = run_body(run_spec(TRAIN), uid=RUN.uid, annotations={"cairn.dev/created-by": "alice"})
+
+        record = record_of_run(body, run_spec(TRAIN), status_of(), "0.1.0")
+        status = status_of(SUCCEEDED)
+        steps = run_steps(run_spec(TRAIN), {SUCCEEDED.name: SUCCEEDED})
+        attempts = records_of_attempts(record, steps, status, steps.by_name)
+
+        assert {one.tags["mlflow.user"] for one in [record, *attempts.values()]} == {"alice"}
+
     def test_it_has_the_tags_that_are_asked_for(self):
         spec = run_spec(tracking={"tags": [{"name": "team", "value": "red"}]})
 

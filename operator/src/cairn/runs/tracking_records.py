@@ -15,6 +15,7 @@ from cairn.api.pipelinerun_status import ArtifactStatus, AttemptStatus, Pipeline
 from cairn.api.step import Step
 from cairn.api.time import parse, seconds_between
 from cairn.components.records import Dataset, Metric, Record, RecordState
+from cairn.runs.creator import creator_of
 from cairn.runs.gathering import artifacts_by_step
 from cairn.runs.instances import RunSteps, item_of
 from cairn.runs.retry import is_charged
@@ -29,6 +30,7 @@ MOST_DATASETS = 100
 UID_TAG = "cairn.run.uid"
 STEP_TAG = "cairn.step"
 ATTEMPT_TAG = "cairn.attempt"
+USER_TAG = "mlflow.user"
 RECORD_TAG = "cairn.record"
 """What a record is of: what a step's own code records has none."""
 
@@ -58,6 +60,7 @@ def record_of_run(body: JsonObject, spec: PipelineRunSpec, status: PipelineRunSt
         "cairn.namespace": metadata["namespace"],
         "cairn.pipeline": spec.pipeline,
         "cairn.version": version,
+        USER_TAG: creator_of(body),
         "mlflow.source.name": spec.pipeline,
         "mlflow.source.type": "JOB",
         **({"cairn.stack": stack.name, "cairn.stack.digest": stack.digest} if stack is not None else {}),
@@ -174,6 +177,7 @@ def _attempt_tags(run: Record, step: Step, number: int) -> Mapping[str, str]:
             ATTEMPT_TAG: number,
             "cairn.run": run.name,
             "cairn.item": item[0] if item is not None else None,
+            USER_TAG: run.tags.get(USER_TAG),
             "mlflow.docker.image.uri": step.image,
             "mlflow.source.name": step.name,
             "mlflow.source.type": "JOB",

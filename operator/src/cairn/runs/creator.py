@@ -1,0 +1,22 @@
+"""Who has created a run, as far as its annotations tell: Kubernetes keeps it in the API server's audit log only. Pure."""
+
+from __future__ import annotations
+
+from cairn.api.base import GROUP, JsonObject
+
+CREATED_BY_ANNOTATION = f"{GROUP}/created-by"
+ARGO_CD_ANNOTATION = "argocd.argoproj.io/tracking-id"
+"""`<application>:<group>/<kind>:<namespace>/<name>`; see https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/."""
+
+
+def creator_of(run: JsonObject) -> str | None:
+    """Return who has created a run: whom the annotation names, else the Argo CD application that it belongs to."""
+    metadata = run["metadata"]
+    annotations = metadata.get("annotations") or {}
+    if named := annotations.get(CREATED_BY_ANNOTATION):
+        return str(named)
+    application, _, tracked = annotations.get(ARGO_CD_ANNOTATION, "").partition(":")
+    # a copy of a run has the annotation of the run that it was copied from
+    if tracked != f"{GROUP}/PipelineRun:{metadata['namespace']}/{metadata['name']}":
+        return None
+    return f"Argo CD application {application}"
