@@ -227,9 +227,8 @@ class MLflow:
             raise UnreachableError(f"cannot be reached: {error}") from error
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer.status, *_refusal(told))
-        if (
-            answer.status >= HTTPStatus.MULTIPLE_CHOICES
-        ):  # followed, a POST would become a GET, and a log-in go elsewhere
+        # a redirect is not followed: a POST would become a GET, and a log-in go elsewhere
+        if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise RefusedError(answer.status, "", repr(answer.headers.get("Location", "nowhere")[:LONGEST_LOCATION]))
         return told
 

@@ -25,10 +25,7 @@ def explain(error: MLflowError, uri: str, *, logs_in: bool) -> Explanation:
 
 def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
     if error.status < HTTPStatus.BAD_REQUEST:
-        return (
-            "Redirected",
-            f"{server} redirects to {error}; correct the address, or set auth if that is a page to log in.",
-        )
+        return "Redirected", f"{server} redirects to {error}; correct the address, or set auth where one logs in there."
     answer = f"{error.status} {error.code or HTTPStatus(error.status).phrase}: {error}".removesuffix(": ")
     if INVALID_HOST in str(error):
         return "HostNotAllowed", f"{server} does not answer to that host name; add it to the server's --allowed-hosts."
