@@ -76,5 +76,5 @@ async def test_one_may_be_renamed_by_and_by(experiments: TrackedExperiments, tra
     tracker.experiments["wine"] = "another"
 
     assert await experiments.id_of("wine") == first
-    await asyncio.sleep(KNOWN_SECONDS)
+    await asyncio.sleep(KNOWN_SECONDS)  # of virtual time, which is what makes it forget
     assert await experiments.id_of("wine") == "another"

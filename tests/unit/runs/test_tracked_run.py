@@ -196,7 +196,7 @@ async def test_a_run_stays_in_its_experiment_whoever_gets_the_name_meanwhile():
     before = world.run.place
     world.tracker.experiments["wine"] = "another"
 
-    await asyncio.sleep(2 * KNOWN_SECONDS)
+    await asyncio.sleep(2 * KNOWN_SECONDS)  # of virtual time: whoever asked anew would get the other one
     world.run.want({RUN: ENDED, TRAIN: TRAINED})
     await settle()
 

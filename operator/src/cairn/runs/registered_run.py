@@ -109,9 +109,10 @@ class RegisteredRun:
 
     def _give_up_what_is_over(self, missing: ComponentError) -> None:
         """Wait no longer for approval whose time is up though the registry cannot be told."""
-        for place, one in self._wanted.items():
-            end = approval_ends(self.states[place], one.register)
-            if end is not None and self._decision is None and self._clock.now() >= end:
+        if self._decision is not None:
+            return
+        for place in self._wanted:
+            if self.states[place].state == AWAITING_APPROVAL and self._is_due(place):
                 message = f"{NOT_IN_TIME} The version keeps the alias {PENDING_ALIAS}: {missing.message}"
                 self.states[place] = self._in_state(place, "ApprovalTimedOut", message=message, alias=None)
 
