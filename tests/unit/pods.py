@@ -117,10 +117,19 @@ class PodStory:
         self.body["status"]["phase"] = "Running"
         return self._set(container, {"running": {"startedAt": NOW}})
 
-    def ends(self, container: str, code: int = 0, reason: str | None = None, message: str | None = None) -> Self:
+    def ends(
+        self,
+        container: str,
+        code: int = 0,
+        reason: str | None = None,
+        message: str | None = None,
+        *,
+        started: str = NOW,
+        finished: str = LATER,
+    ) -> Self:
         """A container has ended."""
         ended = {"exitCode": code, "reason": reason or ("Error" if code else "Completed"), "message": message}
-        times = {"startedAt": "1970-01-01T00:00:00Z" if reason == "StartError" else NOW, "finishedAt": LATER}
+        times = {"startedAt": "1970-01-01T00:00:00Z" if reason == "StartError" else started, "finishedAt": finished}
         self._set(container, {"terminated": {**{k: v for k, v in ended.items() if v is not None}, **times}})
         last = container == self.containers[-1]
         if code or last:

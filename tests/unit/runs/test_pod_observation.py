@@ -136,6 +136,16 @@ class TestFailure:
         assert (seen.fault, seen.reason, seen.exit_code, seen.started) == (Fault.STEP, "StartError", 128, None)
         assert "not found" in str(seen.message)
 
+    @pytest.mark.parametrize("exit_code", [0, 1])
+    def test_a_program_that_ended_before_the_container_runtime_noted_its_start_began_no_later_than_it_ended(
+        self, exit_code: int
+    ):
+        pod = plain().ends("train", exit_code, started=LATER, finished=NOW)
+
+        seen = observe_one(pod, PLAIN)
+
+        assert (seen.started, seen.ended) == (NOW, NOW)
+
     def test_what_could_not_be_started_shows_no_value_of_its_environment(self):
         message = (
             "failed to create containerd task: runc create failed: environment variable value can't contain "

@@ -32,9 +32,14 @@ def terminated(container: JsonObject | None) -> JsonObject | None:
 
 
 def started_at(state: JsonObject) -> str | None:
-    """Return when a container began; the kubelet writes the epoch for one that never did."""
-    started = state.get("startedAt")
-    return None if started == NEVER else started
+    """Return when a container began; the kubelet writes the epoch for one that never did.
+
+    A container runtime notes the start once it is done: of a program that ends at once it may be later than the end.
+    """
+    started, finished = state.get("startedAt"), state.get("finishedAt")
+    if started is None or started == NEVER:
+        return None
+    return started if finished is None else min(started, finished, key=parse)
 
 
 def running(container: JsonObject | None) -> JsonObject | None:

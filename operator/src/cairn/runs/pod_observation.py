@@ -253,7 +253,7 @@ def _publishing(view: _View, own: JsonObject) -> AttemptObservation:
 def _succeeded(
     view: _View, end: JsonObject, artifacts: Mapping[str, KeptArtifact], results_text: str | None
 ) -> AttemptObservation:
-    times = {"started": end.get("startedAt"), "ended": end.get("finishedAt")}
+    times = {"started": started_at(end), "ended": end.get("finishedAt")}
     results: Mapping[str, str] = {}
     if results_text is not None:
         parsed = parse_results(view.step, results_text)
