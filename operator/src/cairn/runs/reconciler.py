@@ -22,10 +22,9 @@ from cairn.components.base import StoreClient
 from cairn.components.connections import Connections
 from cairn.components.neighbours import Neighbours
 from cairn.components.records import TrackerClient
-from cairn.runs.admission import PodAdmission
-from cairn.runs.attempts import AttemptReader
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.earlier_runs import EarlierRuns
+from cairn.runs.execution import Execution
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.follow_up import is_followed_up
 from cairn.runs.graph import StepGraph
@@ -39,8 +38,8 @@ from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED
 from cairn.runs.pauses import Pauses
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import TransferImage
-from cairn.runs.pod_context import identity, pod_context_of, scheduler_of
-from cairn.runs.pod_objections import PodObjections
+from cairn.runs.pod_context import identity, pod_context_of
+from cairn.runs.pod_execution import PodExecution
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.registering import RunRegistration
@@ -54,7 +53,7 @@ from cairn.runs.stopping import CANCELLED
 from cairn.runs.tracking import RunTracking
 from cairn.runs.validation import problems_of
 from cairn.runs.when_answers import WhenAnswers
-from cairn.runs.workloads import Workloads, refusal_of
+from cairn.runs.workloads import refusal_of
 from cairn.stacks.resolution import UsableStack
 
 logger = logging.getLogger(__name__)
@@ -83,9 +82,7 @@ class RunReconciler:
         self._cluster = cluster
         self._transfer = transfer
         self._clock = clock or Clock()
-        self._admission = PodAdmission(cluster.kubernetes, self._clock)
-        self._attempts = AttemptReader(cluster, PodObjections(cluster.kubernetes, self._clock), self._clock)
-        self._workloads = Workloads(cluster)
+        self._execution: Execution = PodExecution(cluster, self._clock)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
@@ -109,17 +106,16 @@ class RunReconciler:
             self._forget(key)
             self._tracking.run_is_gone(key)
             self._registration.run_is_gone(key)
-            await self._workloads.release_all(key)
+            await self._execution.release_all(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         if status.completion_time is not None:
             self._forget(key)
             await self._recorder.acknowledge(body, status)
-            await self._workloads.remove_left_over(body, status)
-            await self._workloads.release_all(key)
+            await self._execution.end(body, status)
             again = await self._follow_up(body, status) if is_followed_up(body) else None
             return _earliest(again, await self._finished.look_after(body))
-        await self._workloads.release_of_others(body)
+        await self._execution.release_of_others(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
         except ValidationError as error:
@@ -228,15 +224,15 @@ class RunReconciler:
         if context is not None:
             attempts = [attempt for launch in planned.launches for attempt in launch.attempts]
             context = with_changes(context, tracking=await self._tracking.access_of(body, attempts))
-            refusals = await self._workloads.launch(context, steps.by_name, planned.launches)
+            refusals = await self._execution.launch(context, steps, planned.launches)
             if refusals:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
                 observed, steps, planned = await self._observe_and_plan(written, newer, maker, refusals, choice)
                 await self._record(written, newer, steps, planned, stack)
-        await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
-        await self._workloads.release_settled(body, steps.by_name, planned.steps)
+        await self._execution.stop(body, planned.stops)
+        await self._execution.release_settled(body, steps, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
         again = _earliest(self._keeper.seconds_until_again(body), self._registration.seconds_until_due(body))
@@ -293,11 +289,11 @@ class RunReconciler:
         steps = maker.steps({step.name: step for step in status.steps})
         asked = False
         while True:
-            observed = with_changes(await self._attempts.observe(body, steps.by_name, status), refusals=refusals)
+            observed = with_changes(await self._execution.observe(body, steps, status), refusals=refusals)
             planned_steps, planned = await self._plan(body, maker, steps, observed, choice)
             if asked or not planned.unseen:
                 return observed, planned_steps, planned
-            await self._attempts.look_for_unanswered(body)
+            await self._execution.look_for_unanswered(body)
             asked = True
 
     async def _plan(
@@ -305,7 +301,7 @@ class RunReconciler:
     ) -> tuple[RunSteps, Plan]:
         """Plan, again where that makes the items of a step known, or something is to be found out first."""
         stack = choice.stack
-        scheduler = scheduler_of(steps, stack, body) if stack else None
+        scheduler = self._execution.scheduler(body, steps, stack) if stack else None
         if stack is not None and self._cache.has_hits(body):
             context = pod_context_of(body, steps, observed.recorded.values(), stack, self._transfer)
             self._cache.forget_old_hits(body, context, steps, observed.recorded)
@@ -362,7 +358,7 @@ class RunReconciler:
         return hold
 
     def _forget(self, key: Key) -> None:
-        self._attempts.forget(key)
+        self._execution.forget(key)
         self._cache.forget(key)
         self._whens.forget(key)
         self._keeper.forget(key)
@@ -372,7 +368,7 @@ class RunReconciler:
     async def _objection(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what the API server has against the run's pods, or None."""
         steps = self._maker(body, spec).stand_ins()
-        return await self._admission.problem_of(pod_context_of(body, steps, (), stack, self._transfer), steps)
+        return await self._execution.problem_of(pod_context_of(body, steps, (), stack, self._transfer), steps)
 
     async def _end_before_start(
         self,
