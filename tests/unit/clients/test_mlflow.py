@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cairn.clients.mlflow import Access, MLflow, MLflowError, RefusedError, UnreachableError
+from cairn.clients.mlflow import MLflow, RefusedError
+from cairn.clients.rest import Access, RestError, UnreachableError
 from tests.unit.fake_mlflow import FakeMLflow, pairs
 
 UID = {"cairn.run.uid": "uid-1"}
@@ -129,7 +130,7 @@ async def test_a_refusal_that_is_not_mlflow_s_is_told_as_it_is(
 async def test_what_is_no_mlflow_is_found_out(mlflow: MLflow, fake: FakeMLflow, page: str):
     fake.page = page
 
-    with pytest.raises(MLflowError, match="does not answer as MLflow does"):
+    with pytest.raises(RestError, match="does not answer as MLflow does"):
         await mlflow.experiment_named("wine")
 
 
@@ -143,10 +144,10 @@ async def test_a_refusal_may_be_of_no_sense(mlflow: MLflow, fake: FakeMLflow):
 async def test_no_more_is_read_than_mlflow_would_answer(
     mlflow: MLflow, fake: FakeMLflow, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("cairn.clients.mlflow.LARGEST_ANSWER", 1000)
+    monkeypatch.setattr("cairn.clients.rest.LARGEST_ANSWER", 1000)
     fake.page = "9" * 1001
 
-    with pytest.raises(MLflowError, match="answers with more than 1000 bytes"):
+    with pytest.raises(RestError, match="answers with more than 1000 bytes"):
         await mlflow.version()
 
 

@@ -5,28 +5,18 @@ The package `mlflow` is not used: it takes 1.4 s and 170 MiB to import, and has 
 
 from __future__ import annotations
 
-import json
-import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
-import aiohttp
-
 from cairn.api.base import JsonObject
+from cairn.clients.rest import ANSWER_SECONDS, Access, Answer, RestError, RestService
 
-ANSWER_SECONDS = 10.0
-"""How long an answer is waited for."""
 RUNS_AT_ONCE = 100
 """That a search tells of in one answer."""
-LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes: what is at a URI may be anybody's."""
 LARGEST_ERROR = 1024
 """Characters of a server's words that are told."""
-LONGEST_LOCATION = 200
-"""Characters that are told of where it redirects to."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 DOES_NOT_EXIST = "RESOURCE_DOES_NOT_EXIST"
 DELETED = "must be in the 'active' state"
@@ -37,20 +27,8 @@ NOT_AS_MLFLOW = "does not answer as MLflow does: look where the URI leads to"
 RunState = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 
 
-class MLflowError(Exception):
-    """MLflow did not do it; the message says why, as a part of a sentence."""
-
-
-class UnreachableError(MLflowError):
-    """It does not answer: another try may succeed."""
-
-
-class UntrustedError(UnreachableError):
-    """Its certificate is not one of an authority that is trusted."""
-
-
-class RefusedError(MLflowError):
-    """It answers that it does not do it; the message is where it redirects to, if it does."""
+class RefusedError(RestError):
+    """It answers that it does not do it."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -79,37 +57,21 @@ class RefusedError(MLflowError):
         return self.may_pass or of_the_log_in or not self.code
 
 
-@dataclass(frozen=True)
-class Access:
-    """How a server is reached."""
-
-    uri: str
-    """Its URL, such as `http://mlflow.ml:5000`, without a slash at the end."""
-    authorization: str | None = field(default=None, repr=False)
-    """The header of that name."""
-    ca: str | None = field(default=None, repr=False)
-    """PEM certificates that are trusted, besides the usual ones."""
-
-
 class MLflow:
     """One server, with one connection pool for as long as it is used."""
 
     def __init__(self, access: Access, *, seconds: float = ANSWER_SECONDS) -> None:
-        self._access = access
-        self._timeout = aiohttp.ClientTimeout(total=seconds)
-        self._session: aiohttp.ClientSession | None = None
+        self._service = RestService(access, seconds=seconds)
 
     async def close(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._service.close()
 
     # ---- the server
 
     async def version(self) -> str:
         """Return the server's version, such as `3.17.2`."""
-        return (await self._ask("GET", "/version")).decode(errors="replace").strip()
+        return (await self._ask("GET", "/version")).text.strip()
 
     async def need_database(self) -> None:
         """Return once the server has asked its database, which /health does not."""
@@ -125,7 +87,7 @@ class MLflow:
 
     async def get_artifact(self, path: str) -> bytes:
         """Return such an artifact."""
-        return await self._ask("GET", f"{_ARTIFACTS}/{quote(path)}")
+        return (await self._ask("GET", f"{_ARTIFACTS}/{quote(path)}")).content
 
     async def delete_artifact(self, path: str) -> None:
         """Delete such an artifact."""
@@ -203,79 +165,40 @@ class MLflow:
     async def call(
         self, method: str, endpoint: str, body: JsonObject | None = None, *, params: Mapping[str, str] | None = None
     ) -> JsonObject:
-        """Return what an endpoint such as `runs/create` answers; raises MLflowError."""
-        content = await self._ask(method, f"/api/2.0/mlflow/{endpoint}", json=body, params=params)
-        try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise MLflowError(NOT_AS_MLFLOW)
-        return cast(JsonObject, answer)
+        """Return what an endpoint such as `runs/create` answers; raises RestError."""
+        found = (await self._ask(method, f"/api/2.0/mlflow/{endpoint}", json=body, params=params)).object
+        if found is None:
+            raise RestError(NOT_AS_MLFLOW)
+        return found
 
-    async def _ask(self, method: str, path: str, **content: Any) -> bytes:
-        """Return an answer's content; raises MLflowError."""
-        session = self._session = self._session or self._open()
-        try:
-            async with session.request(method, self._access.uri + path, allow_redirects=False, **content) as answer:
-                told = await _content(answer)
-        except TimeoutError as error:
-            raise UnreachableError(f"has not answered within {self._timeout.total:g} s") from error
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise UntrustedError(f"has a certificate that is not trusted: {error.certificate_error}") from error
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # of a host name that is none
-            raise UnreachableError(f"cannot be reached: {error}") from error
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise RefusedError(answer.status, *_refusal(told))
-        # a redirect is not followed: a POST would become a GET, and a log-in go elsewhere
-        if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise RefusedError(answer.status, "", repr(answer.headers.get("Location", "nowhere")[:LONGEST_LOCATION]))
-        return told
-
-    def _open(self) -> aiohttp.ClientSession:
-        headers = {"Accept-Encoding": "identity"}
-        if self._access.authorization:
-            headers["Authorization"] = self._access.authorization
-        context = ssl.create_default_context()
-        if self._access.ca is not None:
-            context.load_verify_locations(cadata=self._access.ca)
-        connector = aiohttp.TCPConnector(ssl=context)
-        return aiohttp.ClientSession(
-            headers=headers, connector=connector, timeout=self._timeout, trust_env=True, auto_decompress=False
-        )
+    async def _ask(self, method: str, path: str, **content: Any) -> Answer:
+        """Return an answer; raises RestError."""
+        answer = await self._service.ask(method, path, **content)
+        if answer.is_refusal:
+            raise RefusedError(answer.status, *_refusal(answer))
+        return answer
 
 
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 def part_of(answer: JsonObject, *path: str) -> str:
-    """Return a part of an answer; raises MLflowError where there is none, which MLflow itself would not do."""
+    """Return a part of an answer; raises RestError where there is none, which MLflow itself would not do."""
     found: Any = answer
     for name in path:
         found = cast(JsonObject, found).get(name) if isinstance(found, dict) else None
     if not isinstance(found, str):
-        raise MLflowError(NOT_AS_MLFLOW)
+        raise RestError(NOT_AS_MLFLOW)
     return found
-
-
-async def _content(answer: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for chunk in answer.content.iter_any():
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
-            raise MLflowError(f"answers with more than {LARGEST_ANSWER} bytes: look where the URI leads to")
-    return bytes(content)
 
 
 def _items(pairs: Mapping[str, str]) -> list[JsonObject]:
     return [{"key": key, "value": value} for key, value in pairs.items()]
 
 
-def _refusal(content: bytes) -> tuple[str, str]:
+def _refusal(answer: Answer) -> tuple[str, str]:
     """Return the code and the words of a refusal, which is JSON where MLflow itself refuses."""
-    text = content.decode(errors="replace")
-    try:
-        told = json.loads(text)
-        return str(told["error_code"]), str(told.get("message", ""))[:LARGEST_ERROR]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "", " ".join(text.split())[:LARGEST_ERROR]
+    told = answer.object
+    if told is None or "error_code" not in told:
+        return "", " ".join(answer.text.split())[:LARGEST_ERROR]
+    return str(told["error_code"]), str(told.get("message", ""))[:LARGEST_ERROR]

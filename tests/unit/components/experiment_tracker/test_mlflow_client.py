@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cairn.clients.mlflow import Access
+from cairn.clients.rest import Access
 from cairn.components.experiment_tracker.mlflow.client import MLflowClient
 from cairn.components.records import (
     Dataset,

@@ -8,7 +8,7 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import STACK_COMPONENTS
-from cairn.clients.mlflow import Access
+from cairn.clients.rest import Access
 from cairn.components.experiment_tracker.mlflow.client import MLflowClient
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
 from cairn.components.model_versions import ModelVersion

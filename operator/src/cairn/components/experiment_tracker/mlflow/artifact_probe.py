@@ -18,7 +18,7 @@ async def probe_artifacts(server: MLflow, name: str) -> None:
 
     Raises:
         ProbeError: the server has no access to what it keeps them in, or gives back something else.
-        MLflowError: the server does not answer.
+        RestError: the server does not answer.
     """
     path, content = f".cairn-check/{name}-{_PROCESS}", secrets.token_bytes(32)
     try:

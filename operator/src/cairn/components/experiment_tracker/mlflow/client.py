@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from cairn.api.base import JsonObject
-from cairn.clients.mlflow import Access, MLflow, MLflowError, RefusedError
+from cairn.clients.mlflow import MLflow, RefusedError
+from cairn.clients.rest import Access, RestError
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.experiment_tracker.mlflow.registry_client import MLflowRegistryClient
 from cairn.components.records import (
@@ -104,12 +105,12 @@ class MLflowClient(TrackerClient):
         """Raise what goes wrong as TrackerError, with what to do about it."""
         try:
             yield
-        except MLflowError as error:
+        except RestError as error:
             reason, message = explain(error, self._uri, logs_in=self._logs_in)
             raise _kind_of(error)(reason, message) from error
 
 
-def _kind_of(error: MLflowError) -> type[TrackerError]:
+def _kind_of(error: RestError) -> type[TrackerError]:
     if isinstance(error, RefusedError) and error.is_gone:
         return RecordGoneError
     concerns_all = not isinstance(error, RefusedError) or error.concerns_all

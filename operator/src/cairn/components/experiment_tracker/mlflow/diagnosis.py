@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from cairn.clients.mlflow import INVALID_HOST, MLflowError, RefusedError, UnreachableError, UntrustedError
+from cairn.clients.mlflow import INVALID_HOST, RefusedError
+from cairn.clients.rest import RedirectedError, RestError, UnreachableError, UntrustedError
 
 ACCESS_DENIED = "AccessDenied"
 Explanation = tuple[str, str]
 """Reason and message."""
 
 
-def explain(error: MLflowError, uri: str, *, logs_in: bool) -> Explanation:
+def explain(error: RestError, uri: str, *, logs_in: bool) -> Explanation:
     """Return what an error means, and what to do."""
     server = f"MLflow at {uri}"
     if isinstance(error, UntrustedError):
         return "TLSUntrusted", f"{server} {error}; name its authority in caSecretRef."
     if isinstance(error, UnreachableError):
         return "EndpointUnreachable", f"{server} {error}; see whether it runs, and whether the address is right."
+    if isinstance(error, RedirectedError):
+        return "Redirected", f"{server} redirects to {error}; correct the address, or set auth where one logs in there."
     if isinstance(error, RefusedError):
         return _refused(error, server, logs_in=logs_in)
     return "NotMLflow", f"{server} {error}."
 
 
 def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
-    if error.status < HTTPStatus.BAD_REQUEST:
-        return "Redirected", f"{server} redirects to {error}; correct the address, or set auth where one logs in there."
     answer = f"{error.status} {error.code or HTTPStatus(error.status).phrase}: {error}".removesuffix(": ")
     if INVALID_HOST in str(error):
         return "HostNotAllowed", f"{server} does not answer to that host name; add it to the server's --allowed-hosts."

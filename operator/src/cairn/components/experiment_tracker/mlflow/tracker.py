@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import Kubernetes
-from cairn.clients.mlflow import NOT_AS_MLFLOW, Access, MLflow, MLflowError
+from cairn.clients.mlflow import NOT_AS_MLFLOW, MLflow
+from cairn.clients.rest import Access, RestError
 from cairn.components.base import ExperimentTracker, Release, Surroundings, Verdict
 from cairn.components.experiment_tracker.mlflow.artifact_probe import ProbeError, probe_artifacts
 from cairn.components.experiment_tracker.mlflow.chart_values import path_of, release_of
@@ -129,7 +130,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
                 await probe_artifacts(server, self.name)
         except ProbeError as error:
             return Verdict.failed("ArtifactsNotKept", f"MLflow at {uri} {error}", uri)
-        except MLflowError as error:
+        except RestError as error:
             return Verdict.failed(*explain(error, uri, logs_in=self.config.auth is not None), uri)
         finally:
             await server.close()

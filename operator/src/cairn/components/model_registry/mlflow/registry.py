@@ -6,7 +6,8 @@ from pydantic import Field
 
 from cairn.api.base import LocalRef, Model
 from cairn.clients.kubernetes import Kubernetes
-from cairn.clients.mlflow import MLflow, MLflowError
+from cairn.clients.mlflow import MLflow
+from cairn.clients.rest import RestError
 from cairn.components.base import ModelRegistry, Surroundings, Verdict
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
@@ -53,7 +54,7 @@ class MLflowRegistry(ModelRegistry[MLflowRegistryConfig]):
             return Verdict.failed(error.reason, error.message, tracker.uri)
         try:
             await server.need_registry()
-        except MLflowError as error:
+        except RestError as error:
             of_tracker = surroundings.readiness(self.tracker)
             if of_tracker is None or of_tracker["status"] != "True":
                 message = f"It waits for the tracker {self.tracker}, which is not ready; see what that says."
