@@ -15,6 +15,8 @@ export CLUSTER
 RUN := uv run --locked
 IN_CLUSTER := tests/cluster/with.sh
 PYTEST := $(RUN) pytest $(PYTEST_ARGS)
+# The SDK of Kubeflow Pipelines and the operator exclude each other.
+WITH_KFP := UV_PROJECT_ENVIRONMENT=.venv-kfp uv run --locked --only-group kfp
 BUT_FULL := and not full
 
 .PHONY: help
@@ -56,7 +58,7 @@ check: requirements ## Fail if something generated is out of date
 ## ---- tests
 
 .PHONY: test
-test: lint types check test-unit test-simulation test-crd test-e2e ## Run every check and every test but the long ones
+test: lint types check test-unit test-simulation test-kfp test-crd test-e2e ## Run every check and every test but the long ones
 
 .PHONY: test-full
 test-full: BUT_FULL :=
@@ -70,6 +72,11 @@ test-unit: requirements ## Test without a cluster
 .PHONY: test-simulation
 test-simulation: requirements ## Simulate the engine of runs from 2,000 seeds
 	$(PYTEST) tests/simulation --numprocesses 2
+
+.PHONY: test-kfp
+test-kfp: requirements ## Test against Kubeflow Pipelines' SDK, and a backend that answers as it does
+	$(PYTEST) tests/kfp --numprocesses 2
+	$(WITH_KFP) pytest $(PYTEST_ARGS) tests/kfp/test_sdk.py
 
 .PHONY: test-crd
 test-crd: install ## Test the CRDs against an API server
@@ -111,7 +118,7 @@ uninstall: ## Remove the operator
 
 .PHONY: clean
 clean: ## Remove this checkout's build outputs and tool caches
-	rm -rf .venv dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-kfp dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find operator tests manifests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: clean-cache

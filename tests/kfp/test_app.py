@@ -195,3 +195,19 @@ async def test_what_there_is_not_is_told_as_json() -> None:
         status, body = await server.ask("GET", "/apis/v2beta1/nothing")
 
     assert (status, body["code"]) == (404, 5)
+
+
+async def test_it_is_told_to_the_microsecond_when_a_run_was_over_and_when_all_of_it_was_told() -> None:
+    pipeline = Pipeline()
+    spec = pipeline.task("a", pipeline.container("a")).spec
+    async with backend() as server:
+        await server.submit(spec)
+        assert await server.ask("GET", "/ends") == (200, {})
+        server.clock.advance(600)
+        run = next(iter(server.store.runs.values()))
+
+        _, ends = await server.ask("GET", "/ends")
+
+    assert run.finished_at is not None
+    ended = run.finished_at.timestamp()
+    assert ends == {run.run_id: {"ended": ended, "told": pytest.approx(ended + 1.25)}}

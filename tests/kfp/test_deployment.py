@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kfp.backend.__main__ import parser
+from tests.kfp.backend.__main__ import options_of
 from tests.kfp.deployment import CODE, objects
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ def test_everything_is_in_the_namespace(made: list[Json]) -> None:
 def test_the_command_line_is_understood(made: list[Json]) -> None:
     command = of_kind(made, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["command"]
 
-    options = parser().parse_args(command[3:])
+    options = options_of(command[3:])
 
     assert (options.s3_secret, options.requeue_seconds, options.restrict_main) == ("s3", 0.5, True)
 

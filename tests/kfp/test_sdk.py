@@ -1,4 +1,4 @@
-"""KFP's own client against the backend; runs where `kfp` is installed, which is never beside the operator.
+"""KFP's own client against the backend; runs where `kfp` is installed, which is never beside the operator (`make test-kfp`).
 
 Annotations are not put off here: the SDK reads those of a pipeline.
 """
@@ -6,6 +6,7 @@ Annotations are not put off here: the SDK reads those of a pipeline.
 import asyncio
 import threading
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from tests.kfp.backend.state import Attempt
 from tests.kfp.backend.store import Store
 from tests.kfp.harness import PIPELINE_ROOT
 
-kfp: Any = pytest.importorskip("kfp")
-server_api: Any = pytest.importorskip("kfp_server_api")
-compiler: Any = pytest.importorskip("kfp.compiler")
+kfp: Any = import_module("kfp")
+server_api: Any = import_module("kfp_server_api")
+compiler: Any = import_module("kfp.compiler")
 
 COMPONENT = """
 name: {name}
@@ -171,7 +172,7 @@ def test_the_generated_client_terminates_and_deletes(client: Any, package: str, 
 def test_what_the_sdk_says_to_kubernetes_reaches_the_pod(
     client: Any, executor: ScriptedExecutor, tmp_path: Path
 ) -> None:
-    kubernetes: Any = pytest.importorskip("kfp.kubernetes")
+    kubernetes: Any = import_module("kfp.kubernetes")
     component = kfp.components.load_component_from_text(COMPONENT.format(name="first"))
 
     def pipeline(x: str, chosen: str) -> None:

@@ -6,18 +6,22 @@ import argparse
 import asyncio
 import logging
 import signal
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 
 from .app import make_app
 from .auth import Auth
-from .clock import Timing, WallClock
+from .clock import Clock, Timing, WallClock
 from .cluster import Cluster, in_cluster, own_namespace
 from .engine import Engine
+from .executor import Executor
 from .operation import Host
 from .pod_spec import Helpers
 from .pods import PodExecutor
+from .scripted import ScriptedExecutor, succeeding
 from .store import Store
 
 
@@ -26,11 +30,11 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser("backend", description=__doc__)
     found.add_argument("--port", type=int, default=8888)
     found.add_argument("--pipeline-root", default="s3://mlpipeline/v2/artifacts", help="where outputs go")
-    found.add_argument("--s3-endpoint", required=True, help="base URL of the S3 server, as pods reach it")
+    found.add_argument("--s3-endpoint", default="", help="base URL of the S3 server, as pods reach it")
     found.add_argument("--s3-region", default="us-east-1")
     found.add_argument("--s3-secret", default="", help="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     found.add_argument("--namespace", default="", help="where pods are made; the backend's own if left out")
-    found.add_argument("--image", required=True, help="of the helper containers: aiohttp, pydantic, botocore")
+    found.add_argument("--image", default="", help="of the helper containers: aiohttp, pydantic, botocore")
     found.add_argument("--image-pull-policy", default="IfNotPresent")
     found.add_argument("--code", default="", help="ConfigMap with the files of this package, for the helpers")
     found.add_argument("--restrict-main", action="store_true", help="run users' containers as Pod Security wants it")
@@ -39,12 +43,37 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--token", default="", help="bearer token that requests must carry")
     found.add_argument("--multi-user", action="store_true", help="ask for the header kubeflow-userid")
     found.add_argument("--kubernetes", default="", help="address of the API server, as of `kubectl proxy`")
+    found.add_argument(
+        "--in-memory",
+        type=float,
+        metavar="SECONDS",
+        help="make no pods, write no files: every container is only said to run so long, and succeeds",
+    )
     return found
+
+
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options of a command line, of this process's own if none is given."""
+    found = parser()
+    options = found.parse_args(arguments)
+    if options.in_memory is None and not (options.image and options.s3_endpoint):
+        found.error("pods need --image and --s3-endpoint; there are none with --in-memory")
+    return options
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until told to stop."""
-    cluster = Cluster(options.kubernetes or in_cluster())
+    clock = WallClock()
+    async with executor_of(options, clock) as executor:
+        await _serve(options, executor, clock)
+
+
+@asynccontextmanager
+async def executor_of(options: argparse.Namespace, clock: Clock) -> AsyncGenerator[Executor]:
+    """Yield what runs containers: pods, or a script where there are to be none."""
+    if options.in_memory is not None:
+        yield ScriptedExecutor(clock, succeeding(options.in_memory))
+        return
     helpers = Helpers(
         image=options.image,
         endpoint=options.s3_endpoint,
@@ -54,8 +83,18 @@ async def serve(options: argparse.Namespace) -> None:
         pull_policy=options.image_pull_policy,
         restrict_main=options.restrict_main,
     )
+    cluster = Cluster(options.kubernetes or in_cluster())
     executor = PodExecutor(cluster, helpers, options.namespace or own_namespace())
-    store, clock = Store(options.state), WallClock()
+    executor.follow()
+    try:
+        yield executor
+    finally:
+        await executor.close()
+        await cluster.close()
+
+
+async def _serve(options: argparse.Namespace, executor: Executor, clock: Clock) -> None:
+    store = Store(options.state if options.in_memory is None else None)
     timing = Timing.scaled(options.requeue_seconds)
     host = Host(executor=executor, timing=timing, pipeline_root=options.pipeline_root, cache=store.cache)
     engine = Engine(store, host, clock)
@@ -64,16 +103,13 @@ async def serve(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    executor.follow()
     engine.resume()
     await runner.setup()
     await web.TCPSite(runner, port=options.port).start()
     await stopped.wait()
     await runner.cleanup()
-    await executor.close()
-    await cluster.close()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(serve(parser().parse_args()))
+    asyncio.run(serve(options_of()))

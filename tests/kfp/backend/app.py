@@ -8,6 +8,7 @@ from aiohttp import web
 
 from .auth import Auth
 from .clock import Clock
+from .ends import Ends
 from .engine import Engine
 from .errors import NOT_FOUND, KfpError
 from .experiments import Experiments
@@ -45,7 +46,7 @@ def make_app(store: Store, engine: Engine, clock: Clock, auth: Auth) -> web.Appl
     runs = Runs(store, engine, experiments, clock)
     app = web.Application(middlewares=[answer], client_max_size=32 * 1024**2)
     app.add_routes([web.get(f"{PREFIX}/healthz", healthz)])
-    app.add_routes([*experiments.routes(PREFIX), *runs.routes(PREFIX), *faults.routes()])
+    app.add_routes([*experiments.routes(PREFIX), *runs.routes(PREFIX), *faults.routes(), *Ends(store).routes()])
     return app
 
 
