@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "StackComponent spec.orchestrator.kubernetes.maxParallelSteps": 50,
     "StackComponent spec.orchestrator.kubernetes.workload": "Job",
     "StackComponent spec.orchestrator.local.workspaceSize": "10Gi",
+    "StackComponent spec.orchestrator.kubeflow.namespace": "kubeflow",
+    "StackComponent spec.orchestrator.kubeflow.auth.serviceAccountToken.audience": "pipelines.kubeflow.org",
     "StackComponent spec.artifactStore.local.claim.size": "10Gi",
     "StackComponent spec.artifactStore.local.claim.accessMode": "ReadWriteOnce",
     "StackComponent spec.experimentTracker.mlflow.experimentPrefix": "",
@@ -87,6 +89,7 @@ STATUS: dict[str, JsonObject] = {
             "digest": "sha256:0",
             "components": [{"type": "orchestrator", "name": "kubernetes", "flavor": "kubernetes"}],
         },
+        "orchestratorRun": {"id": "0f8b", "url": "https://kubeflow.example.com/pipeline/#/runs/details/0f8b"},
         "registrations": [
             {
                 "step": "train",

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 
 from cairn.clients.cluster import Cluster
-from cairn.components.base import StoreClient, StoreUnavailableError
+from cairn.components.base import Digest, StoreClient, StoreUnavailableError
 from cairn.components.connections import Connections, Reachable
 
 
@@ -32,6 +32,11 @@ class FakeStore(StoreClient):
         self.asked.append(key)
         await self._answer()
         return self.objects.get(key)
+
+    async def digest(self, key: str) -> Digest | None:
+        await self._answer()
+        content = self.objects.get(key)
+        return Digest(hashlib.sha256(content).hexdigest(), len(content)) if content is not None else None
 
     async def entity_tag(self, key: str) -> str | None:
         await self._answer()

@@ -28,6 +28,8 @@ EVERYTHING = (
     "nodeSelector.pool=system",
     "priorityClassName=system-cluster-critical",
 )
+TOKENS = ("", "serviceaccounts/token", "create")
+OWN_ROLE = "cairn-token"
 MODES = [(), EVERYTHING, ("namespaces={ml,research}",), ("crds.install=false", "rbac.create=false")]
 
 
@@ -86,8 +88,19 @@ def test_every_rule_says_what_uses_it():
                 assert before.strip().startswith("#"), f"{path.name}: no comment above {line.strip()}"
 
 
-def test_cluster_wide_the_operator_has_cluster_roles_alone(default: Objects):
-    assert [role["metadata"]["name"] for role in default.of("Role") if role not in default.hooks] == []
+def test_cluster_wide_the_operator_has_cluster_roles_and_one_role_for_itself(default: Objects):
+    assert [role["metadata"]["name"] for role in default.of("Role") if role not in default.hooks] == [OWN_ROLE]
+
+
+@pytest.mark.parametrize("values", [(), ("namespaces={ml,research}",), ("serviceAccount.create=false",)])
+def test_the_operator_makes_tokens_of_its_own_account_alone(chart: Chart, values: tuple[str, ...]):
+    objects = chart.render(*values)
+
+    role = objects.one("Role", OWN_ROLE)
+    (rule,) = role["rules"]
+    assert role["metadata"]["namespace"] == "cairn-system"
+    assert list(rules(role)) == [TOKENS]
+    assert rule["resourceNames"] == [objects.one("Deployment")["spec"]["template"]["spec"]["serviceAccountName"]]
 
 
 def test_in_namespaces_the_operator_has_the_same_permissions_there_and_none_elsewhere(chart: Chart, default: Objects):
@@ -95,9 +108,10 @@ def test_in_namespaces_the_operator_has_the_same_permissions_there_and_none_else
     storage_classes = {("storage.k8s.io", "storageclasses", "get")}
 
     assert permissions(objects, "ClusterRole") == storage_classes
-    assert permissions(objects, "Role") == permissions(default, "ClusterRole") - storage_classes
+    assert permissions(objects, "Role") == (permissions(default, "ClusterRole") - storage_classes) | {TOKENS}
     for kind in ("Role", "RoleBinding"):
-        names = [item["metadata"] for item in objects.of(kind) if item not in objects.hooks]
+        roles = (item["metadata"] for item in objects.of(kind) if item not in objects.hooks)
+        names = [name for name in roles if name["name"] != OWN_ROLE]
         assert {name["namespace"] for name in names} == {"ml", "research"}
         assert len(names) == 2 * len({name["name"] for name in names})
     assert objects.env["CAIRN_NAMESPACES"] == "ml,research"

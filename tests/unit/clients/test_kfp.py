@@ -135,7 +135,8 @@ async def test_a_run_that_has_ended_is_not_terminated_again(kfp: KubeflowPipelin
 async def test_each_request_has_the_token_of_its_time_and_the_user(server: Server):
     tokens = iter(["first", "second"])
 
-    async def token() -> str:
+    async def token(*, fresh: bool = False) -> str:
+        assert not fresh
         return next(tokens)
 
     kfp = KubeflowPipelines(Access(f"http://127.0.0.1:{server.server.port}"), token=token, user="alice@example.com")
@@ -148,6 +149,45 @@ async def test_each_request_has_the_token_of_its_time_and_the_user(server: Serve
 
     assert (first, server.headers["Authorization"]) == ("Bearer first", "Bearer second")
     assert server.headers["kubeflow-userid"] == "alice@example.com"
+
+
+async def test_a_token_that_is_refused_is_renewed_once(server: Server):
+    async def token(*, fresh: bool = False) -> str:
+        return "renewed" if fresh else "expired"
+
+    kfp = KubeflowPipelines(Access(f"http://127.0.0.1:{server.server.port}"), token=token)
+    server.answers.append((401, '{"code": 16, "message": "expired"}'))
+    server.answers_as("healthz", "healthz")
+
+    await kfp.health()
+    await kfp.close()
+
+    assert server.headers["Authorization"] == "Bearer renewed"
+
+
+async def test_a_token_that_cannot_be_renewed_is_not_tried_again(server: Server):
+    async def token(*, fresh: bool = False) -> str:
+        return "wrong"
+
+    kfp = KubeflowPipelines(Access(f"http://127.0.0.1:{server.server.port}"), token=token)
+    server.answers.append((401, '{"code": 16, "message": "wrong"}'))
+
+    with pytest.raises(RefusedError, match="wrong"):
+        await kfp.health()
+    await kfp.close()
+
+    assert len(server.asked) == 1
+
+
+async def test_what_is_wrong_with_a_pipeline_is_final_though_it_is_told_as_an_error_of_the_server(
+    kfp: KubeflowPipelines, server: Server
+):
+    server.answers_as("create-invalid-ir")
+
+    with pytest.raises(RefusedError) as refused:
+        await kfp.create_run({})
+
+    assert (refused.value.status, refused.value.may_pass) == (500, False)
 
 
 @pytest.mark.parametrize("body", ["<html>Welcome</html>", "[]", "{}", '{"multi_user": "yes"}'])

@@ -186,6 +186,13 @@ class TrackingStatus(Model):
     url: str = Field(description="Where people see it.", max_length=1024)
 
 
+class OrchestratorRun(Model):
+    """The run at an orchestrator that carries it out itself."""
+
+    id: str = Field(description="Its ID there.", max_length=64)
+    url: str | None = Field(default=None, description="Where people see it.", max_length=1024)
+
+
 class StepCounts(Model):
     """How many steps are in each state."""
 
@@ -217,6 +224,9 @@ class PipelineRunStatus(Model):
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")
     duration_seconds: int | None = Field(default=None, description="Time from start to end, in seconds.", ge=0)
     stack: ResolvedStack | None = Field(default=None, description="The stack as it was when the run started.")
+    orchestrator_run: OrchestratorRun | None = Field(
+        default=None, description="The run in Kubeflow Pipelines, where the stack's orchestrator is that."
+    )
     tracking: TrackingStatus | None = Field(
         default=None, description="Where the run is recorded, if its stack has an experiment tracker."
     )

@@ -7,10 +7,10 @@ pins old versions of what the operator uses, and its requests block.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from cairn.api.base import JsonObject
 from cairn.clients.rest import ANSWER_SECONDS, Access, Answer, RestError, RestService
@@ -24,12 +24,18 @@ ALREADY_EXISTS = 6
 NOT_FOUND = 5
 INVALID_ARGUMENT = 3
 """Codes of gRPC, which its refusals have: https://grpc.io/docs/guides/status-codes/."""
+INVALID_INPUT = "InvalidInputError"
 NOT_AS_KFP = "does not answer as Kubeflow Pipelines does: look where the endpoint leads to"
 USER_HEADER = "kubeflow-userid"
 """Names the user where several share an installation; a proxy of the cluster believes it of whom it trusts."""
 
-Token = Callable[[], Awaitable[str | None]]
-"""Returns the token of the next request: a projected one changes every few minutes."""
+
+class Token(Protocol):
+    """The token of the next request: one of a ServiceAccount changes every hour."""
+
+    async def __call__(self, *, fresh: bool = False) -> str:
+        """Return it; a `fresh` one where the last one was refused and there can be another."""
+        ...
 
 
 class RefusedError(RestError):
@@ -43,7 +49,9 @@ class RefusedError(RestError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether another try of the same may succeed."""
+        """Whether another try of the same may succeed; what is wrong with a pipeline is told as an error of the server."""
+        if INVALID_INPUT in str(self):
+            return False
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status == HTTPStatus.TOO_MANY_REQUESTS
 
     @property
@@ -70,6 +78,7 @@ class KubeflowPipelines:
         self._service = RestService(access, seconds=seconds)
         self._token = token
         self._user = user
+        self._several_users: bool | None = None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,6 +91,12 @@ class KubeflowPipelines:
         if not isinstance(multi_user, bool):
             raise RestError(NOT_AS_KFP)
         return Health(str(found.get("tag_name", "")), multi_user)
+
+    async def has_several_users(self) -> bool:
+        """Return whether experiments and runs belong to namespaces; asked for once."""
+        if self._several_users is None:
+            self._several_users = (await self.health()).multi_user
+        return self._several_users
 
     async def experiment_named(self, name: str, namespace: str | None) -> str:
         """Return the ID of an experiment, which is created if it is not there; `namespace` where there are several users."""
@@ -137,7 +152,12 @@ class KubeflowPipelines:
 
     async def _call(self, method: str, path: str, **content: Any) -> JsonObject:
         """Return what the API answers; raises RestError."""
-        answer = await self._service.ask(method, f"{API}/{path}", headers=await self._headers(), **content)
+        headers = await self._headers()
+        answer = await self._service.ask(method, f"{API}/{path}", headers=headers, **content)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._token is not None:
+            renewed = await self._headers(fresh=True)
+            if renewed != headers:
+                answer = await self._service.ask(method, f"{API}/{path}", headers=renewed, **content)
         if answer.is_refusal:
             raise _refusal(answer)
         found = answer.object
@@ -145,8 +165,8 @@ class KubeflowPipelines:
             raise RestError(NOT_AS_KFP)
         return found
 
-    async def _headers(self) -> Mapping[str, str]:
-        token = await self._token() if self._token is not None else None
+    async def _headers(self, *, fresh: bool = False) -> Mapping[str, str]:
+        token = await self._token(fresh=fresh) if self._token is not None else None
         return {
             **({"Authorization": f"Bearer {token}"} if token is not None else {}),
             **({USER_HEADER: self._user} if self._user is not None else {}),

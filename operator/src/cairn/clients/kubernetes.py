@@ -68,6 +68,7 @@ JOBS = Resource("batch/v1", "jobs", "Job")
 PODS = Resource("v1", "pods", "Pod")
 SECRETS = Resource("v1", "secrets", "Secret")
 CLAIMS = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 SERVICES = Resource("v1", "services", "Service")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
@@ -171,6 +172,16 @@ class Kubernetes:
         """
         query = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else None
         return await self._json("POST", resource.path(namespace), resource, query=query, body=body, verb="create")
+
+    async def create_token(self, namespace: str, service_account: str, audience: str, seconds: int) -> JsonObject:
+        """Return a TokenRequest with a token of a ServiceAccount that is for an audience, and for so many seconds."""
+        path = SERVICE_ACCOUNTS.path(namespace, service_account, "token")
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": seconds},
+        }
+        return await self._json("POST", path, SERVICE_ACCOUNTS, body=body, verb="create")
 
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, operations: list[JsonObject]

@@ -38,6 +38,8 @@ from botocore.parsers import ResponseParserError
 from urllib3.util.ssl_match_hostname import CertificateError as OtherHostError
 
 CONNECT_SECONDS = 3
+CHUNK = 1024 * 1024
+"""Bytes that are read at a time of an object that may be large."""
 READ_SECONDS = 5
 DEFAULT_REGION = "us-east-1"
 UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 24, 27})
@@ -166,6 +168,12 @@ class Bucket:
         answer = self._call("GetObject", Key=key)
         with _translated("GetObject"):
             return cast(bytes, answer["Body"].read(limit))
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield the content of an object, some of it at a time."""
+        answer = self._call("GetObject", Key=key)
+        with _translated("GetObject"):
+            yield from answer["Body"].iter_chunks(CHUNK)
 
     def entity_tag(self, key: str) -> str:
         """Return the tag of an object, which any change of it changes."""

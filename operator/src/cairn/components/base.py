@@ -156,6 +156,19 @@ class Orchestrator(Flavor[Config]):
         """What an attempt of a step is made as."""
         return "Job"
 
+    def incompatibility_with(self, store: ArtifactStore[Any]) -> str | None:
+        """Return a sentence, with the next action, that says why it cannot be used with an artifact store, or None."""
+        if self.max_parallel_steps is None or not store.node_local:
+            return None
+        return (
+            f"orchestrator {self.name} runs steps on several nodes, but artifact store {store.name} can be used from one node at a "
+            "time; use an s3 store, a claim with accessMode ReadWriteMany, or the local orchestrator"
+        )
+
+    async def problem_with(self, kubernetes: Kubernetes, store: ArtifactStore[Any]) -> ComponentError | None:  # noqa: ARG002 - it runs steps itself
+        """Return why its pods cannot use an artifact store that it is compatible with, or None; raises ApiError."""
+        return None
+
     @property
     def workspace_size(self) -> str | None:
         """Size limit of the volume of a pod that inputs and outputs pass through; None for no limit but the node's."""
@@ -241,6 +254,16 @@ class StoreUnavailableError(ComponentError):
     """The operator cannot use an artifact store."""
 
 
+@dataclass(frozen=True)
+class Digest:
+    """What content amounts to."""
+
+    sha256: str
+    """In hex."""
+    size: int
+    """Bytes."""
+
+
 class StoreClient(ABC):
     """What the operator itself keeps in an artifact store. Methods raise StoreUnavailableError."""
 
@@ -251,6 +274,10 @@ class StoreClient(ABC):
     @abstractmethod
     async def get(self, key: str, limit: int) -> bytes | None:
         """Return what is kept under a key, the first `limit` bytes of it; None where nothing is."""
+
+    @abstractmethod
+    async def digest(self, key: str) -> Digest | None:
+        """Return the digest of what is kept under a key, however much that is; None where nothing is."""
 
     @abstractmethod
     async def entity_tag(self, key: str) -> str | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.clients.store import Key
 from cairn.runs.instances import RunSteps
-from cairn.runs.planner import Observed, Stop
+from cairn.runs.planner import Observed, Plan
 from cairn.runs.pod import PodContext
 from cairn.runs.scheduling import Launch, Scheduler
 from cairn.runs.step_plan import Refusal
@@ -19,9 +20,12 @@ from cairn.stacks.resolution import UsableStack
 class Execution(ABC):
     """Carries out plans. Each request can be repeated, and what it holds can be found out again. Methods raise ApiError."""
 
+    shares_environment: ClassVar[bool]
+    """Whether all attempts of a step have the same variables."""
+
     @abstractmethod
-    def scheduler(self, body: JsonObject, steps: RunSteps, stack: UsableStack) -> Scheduler:
-        """Return what decides which steps start together."""
+    def scheduler(self, body: JsonObject, steps: RunSteps, stack: UsableStack) -> Scheduler | None:
+        """Return what decides which steps start together; None where none of them is to be started any more."""
 
     @abstractmethod
     async def problem_of(self, context: PodContext, steps: RunSteps) -> str | None:
@@ -32,8 +36,14 @@ class Execution(ABC):
         """
 
     @abstractmethod
-    async def observe(self, body: JsonObject, steps: RunSteps, status: PipelineRunStatus) -> Observed:
-        """Return the attempts that are there, but those that are over and recorded as such."""
+    async def hold(self, body: JsonObject) -> JsonObject | None:
+        """Make sure that a run is not gone before `release`, where that is needed; return it, None if it is gone."""
+
+    @abstractmethod
+    async def observe(
+        self, body: JsonObject, steps: RunSteps, status: PipelineRunStatus, stack: UsableStack | None
+    ) -> Observed:
+        """Return the attempts that are there, but those that are over and recorded as such; the stack may be gone."""
 
     @abstractmethod
     async def look_for_unanswered(self, body: JsonObject) -> None:
@@ -44,7 +54,7 @@ class Execution(ABC):
         """Make attempts; return the steps whose attempt was refused."""
 
     @abstractmethod
-    async def stop(self, body: JsonObject, stops: Iterable[Stop]) -> None:
+    async def stop(self, body: JsonObject, planned: Plan) -> None:
         """End attempts before they end by themselves."""
 
     @abstractmethod
@@ -60,8 +70,8 @@ class Execution(ABC):
         """End what of a run that has ended still goes on, as the operator may have been stopped before it could; let go of all."""
 
     @abstractmethod
-    async def release_all(self, key: Key) -> None:
-        """Let go of all of a run that is not there any more."""
+    async def release(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """Let go of all of a run that is being deleted; return in how many seconds to go on with that."""
 
     @abstractmethod
     def forget(self, key: Key) -> None:

@@ -70,6 +70,8 @@ class AttemptObservation:
     message: str | None = None
     fault: Fault | None = None
     """Set where it has failed."""
+    is_last: bool = False
+    """Whether no other attempt follows, whatever the step's `retry` says."""
     exit_code: int | None = None
     started: str | None = None
     ended: str | None = None

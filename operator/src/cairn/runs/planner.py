@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, StepStatus
+from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, OrchestratorRun, StepStatus
 from cairn.api.time import parse
 from cairn.runs.allowance import results_allowed, size_of, within_allowance
 from cairn.runs.cache_record import CacheAnswer, CacheRecord, may_be_cached
@@ -40,6 +41,14 @@ LIVE = frozenset({Phase.WAITING, Phase.RUNNING})
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """Why an orchestrator that carries a run out itself does not tell of it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Observed:
     """What is known of a run besides its spec."""
 
@@ -53,6 +62,11 @@ class Observed:
     """When the run started."""
     cache: Mapping[str, CacheAnswer] = field(default_factory=dict[str, CacheAnswer])
     """What the cache has of steps that it was asked for."""
+    orchestrator_run: OrchestratorRun | None = None
+    """The run at an orchestrator that carries it out itself."""
+    is_whole: bool = False
+    """Whether that has the run as a whole: nothing of it can be held back any more, and where it is to end, `finally` is, too."""
+    trouble: Trouble | None = None
     answers: Mapping[Question, Answer] = field(default_factory=dict[Question, Answer])
     """What expressions of `when` amount to, as far as they were evaluated."""
 
@@ -84,12 +98,16 @@ class Plan:
     steps: tuple[StepStatus, ...]
     outcome: Outcome
     stops: tuple[Stop, ...] = ()
+    is_ending: bool = False
+    """Whether all that runs is to end, and nothing more starts."""
     look_again: datetime | None = None
     """When something is due that no event announces."""
     lookups: frozenset[str] = frozenset()
     """Steps that could start, but for that the cache is to be asked for them first: until then no other one starts either."""
     questions: frozenset[Question] = frozenset()
     """What has to be answered before some steps can start."""
+    orchestrator_run: OrchestratorRun | None = None
+    """The run at an orchestrator that carries it out itself."""
     unseen: frozenset[str] = frozenset()
     """Steps whose recorded attempt is given up because it is not to be seen: whether it was made has to be asked for first."""
 
@@ -99,7 +117,6 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
 
     Without a scheduler nothing starts; `held` is the sentence that says why.
     """
-    spec = steps.spec
     counting = (within_allowance(attempt, results_allowed(steps, attempt.step)) for attempt in _that_count(observed))
     attempts = _latest(counting)
     halt = _halt(steps, observed.recorded, observed.start_time, now)
@@ -130,13 +147,32 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
     return Plan(
         launches=launches,
         steps=statuses,
-        outcome=outcome_of(spec, statuses, halt, held),
+        outcome=_outcome(steps.spec, statuses, halt, held, observed),
         stops=tuple(_stops(states, observed.attempts, halt)),
+        is_ending=halt is not None and halt.stops_running,
         look_again=min((moment for moment in _due(steps, states, observed, halt) if moment > now), default=None),
         lookups=lookups,
         questions=frozenset(undecided.values()),
+        orchestrator_run=observed.orchestrator_run,
         unseen=frozenset(_given_up_unseen(observed.recorded, states, attempts)),
     )
+
+
+def _outcome(
+    spec: PipelineRunSpec, statuses: Sequence[StepStatus], halt: Halt | None, held: str, observed: Observed
+) -> Outcome:
+    """Return how the run stands; where nothing is to be heard of it, that is told in place of how it went on.
+
+    What an orchestrator carries out as a whole is not suspended any more.
+    """
+    if observed.is_whole:
+        spec = spec.model_copy(update={"suspend": False})
+    found, trouble = outcome_of(spec, statuses, halt, held), observed.trouble
+    if trouble is None or found.finished:
+        return found
+    if halt is not None:
+        return replace(found, message=f"{halt.message} {trouble.message}"[:4096])
+    return Outcome("Unknown", trouble.reason, trouble.message[:4096])
 
 
 def _starts(steps: RunSteps, scheduler: Scheduler | None, halt: Halt | None) -> bool:
@@ -266,7 +302,8 @@ def _advance_all(
         own_halt = halt
         if steps.is_finally(name):
             main_has_ended = main_has_ended or steps.main_has_ended(states)
-            own_halt = halt if halt is not None and halt.immediately else None
+            ends_all = observed.is_whole or (halt is not None and halt.immediately)
+            own_halt = halt if ends_all else None
             if own_halt is None and not main_has_ended:
                 states[name] = recorded
                 continue

@@ -8,12 +8,12 @@ from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.store import Key
+from cairn.clients.store import Key, key_of
 from cairn.runs.admission import PodAdmission
 from cairn.runs.attempts import AttemptReader
 from cairn.runs.execution import Execution
 from cairn.runs.instances import RunSteps
-from cairn.runs.planner import Observed, Stop
+from cairn.runs.planner import Observed, Plan
 from cairn.runs.pod import PodContext
 from cairn.runs.pod_context import scheduler_of
 from cairn.runs.pod_objections import PodObjections
@@ -25,6 +25,8 @@ from cairn.stacks.resolution import UsableStack
 
 class PodExecution(Execution):
     """Of the orchestrators `kubernetes` and `local`."""
+
+    shares_environment = False
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._admission = PodAdmission(cluster.kubernetes, clock)
@@ -39,7 +41,17 @@ class PodExecution(Execution):
         """Return what the API server has against the pods of a run, or None."""
         return await self._admission.problem_of(context, steps)
 
-    async def observe(self, body: JsonObject, steps: RunSteps, status: PipelineRunStatus) -> Observed:
+    async def hold(self, body: JsonObject) -> JsonObject:
+        """Return the run: Kubernetes deletes what it owns."""
+        return body
+
+    async def observe(
+        self,
+        body: JsonObject,
+        steps: RunSteps,
+        status: PipelineRunStatus,
+        stack: UsableStack | None,  # noqa: ARG002 - what is there is there
+    ) -> Observed:
         """Return the attempts as Jobs and pods show them."""
         return await self._attempts.observe(body, steps.by_name, status)
 
@@ -51,9 +63,9 @@ class PodExecution(Execution):
         """Create the Jobs or pods; return the steps whose Job or pod the API server refused."""
         return await self._workloads.launch(context, steps.by_name, launches)
 
-    async def stop(self, body: JsonObject, stops: Iterable[Stop]) -> None:
+    async def stop(self, body: JsonObject, planned: Plan) -> None:
         """Have pods stopped, or delete them."""
-        await self._workloads.stop(body["metadata"]["namespace"], stops)
+        await self._workloads.stop(body["metadata"]["namespace"], planned.stops)
 
     async def release_settled(self, body: JsonObject, steps: RunSteps, statuses: Iterable[StepStatus]) -> None:
         """Let those pods of a run go whose attempts are recorded as over."""
@@ -67,6 +79,10 @@ class PodExecution(Execution):
         """Delete what of a run that has ended still goes on, and let its pods go."""
         await self._workloads.remove_left_over(body, status)
         await self._workloads.release_all((body["metadata"]["namespace"], body["metadata"]["name"]))
+
+    async def release(self, body: JsonObject, status: PipelineRunStatus) -> None:  # noqa: ARG002 - however it stands
+        """Let all pods go of a run that is being deleted."""
+        await self.release_all(key_of(body))
 
     async def release_all(self, key: Key) -> None:
         """Let all pods go of a run that is not there any more."""

@@ -12,15 +12,17 @@ from cairn.api.base import JsonObject, first_problem
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import timestamp
+from cairn.api.workloads import is_being_deleted
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import StoreClient
+from cairn.components.base import ORCHESTRATOR, StoreClient
 from cairn.components.connections import Connections
 from cairn.components.neighbours import Neighbours
+from cairn.components.orchestrator.kubeflow.orchestrator import Kubeflow
 from cairn.components.records import TrackerClient
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.earlier_runs import EarlierRuns
@@ -33,6 +35,7 @@ from cairn.runs.image_digests import ImageDigests
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
 from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper
+from cairn.runs.kubeflow.execution import KubeflowExecution
 from cairn.runs.logs import with_logs
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.pauses import Pauses
@@ -45,6 +48,7 @@ from cairn.runs.recorder import RunRecorder
 from cairn.runs.registering import RunRegistration
 from cairn.runs.registration_validation import decided_before_start
 from cairn.runs.rerun import is_itself
+from cairn.runs.scheduling import Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack
 from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
@@ -82,11 +86,12 @@ class RunReconciler:
         self._cluster = cluster
         self._transfer = transfer
         self._clock = clock or Clock()
-        self._execution: Execution = PodExecution(cluster, self._clock)
+        self._pods = PodExecution(cluster, self._clock)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
         self._stores = stores or Connections[StoreClient](cluster)
+        self._kubeflow = KubeflowExecution(cluster, self._stores, self._clock, wake)
         pauses = Pauses(self._clock)
         digests = ImageDigests(cluster, registries or Registries(), self._clock)
         self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
@@ -102,20 +107,23 @@ class RunReconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Bring one run a step further; return in how many seconds to look at it again."""
         body = self._cluster.runs.get(key)
-        if body is None or body["metadata"].get("deletionTimestamp"):
+        if body is None or is_being_deleted(body):
             self._forget(key)
             self._tracking.run_is_gone(key)
             self._registration.run_is_gone(key)
-            await self._execution.release_all(key)
+            await self._pods.release_all(key)
+            if body is not None:
+                return await self._kubeflow.release(body, _status(body))
+            self._kubeflow.forget(key)
             return None
-        status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
+        status = _status(body)
         if status.completion_time is not None:
             self._forget(key)
             await self._recorder.acknowledge(body, status)
-            await self._execution.end(body, status)
+            await self._execution_of(status).end(body, status)
             again = await self._follow_up(body, status) if is_followed_up(body) else None
             return _earliest(again, await self._finished.look_after(body))
-        await self._execution.release_of_others(body)
+        await self._pods.release_of_others(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
         except ValidationError as error:
@@ -135,6 +143,7 @@ class RunReconciler:
     def stop(self) -> None:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
         self._keeper.stop()
+        self._kubeflow.stop_watching()
         self._cache.stop()
         self._whens.stop()
         self._registration.stop()
@@ -143,6 +152,7 @@ class RunReconciler:
     async def close(self) -> None:
         """Close the connections to stores and trackers."""
         await self._tracking.close()
+        await self._kubeflow.close()
         await self._stores.close()
 
     async def _start(
@@ -158,6 +168,10 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
+        unusable = await stack.orchestrator.problem_with(self._cluster.kubernetes, stack.artifact_store)
+        if unusable is not None:
+            message = f"Stack {stack.name} cannot be used: {unusable.message}"
+            return await self._wait(body, spec, status, STACK_NOT_READY, message)
         problem = _problem_of_spec(body, spec, stack)
         missing = self._earlier_runs.missing(body, spec) if problem is None else None
         if missing is not None:
@@ -182,7 +196,8 @@ class RunReconciler:
         written = self._maker(body, spec).graph.steps
         more = (step for name, step in taken.items() if name not in written)
         started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
-        return await self._advance(body, spec, started, choice)
+        held = await self._execution_of(status, stack).hold(body)
+        return await self._advance(held, spec, started, choice) if held is not None else None
 
     async def _wait(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, reason: str, message: str
@@ -197,7 +212,7 @@ class RunReconciler:
     ) -> float | None:
         choice = _still_fitting(choice, spec, status)
         stack = choice.stack
-        maker = self._maker(body, spec)
+        maker, execution = self._maker(body, spec), self._execution_of(status, stack)
         hold = self._hold_of(key_of(body))
         refusals = hold.refusals if hold is not None else {}
         observed, steps, planned = await self._observe_and_plan(body, status, maker, refusals, choice)
@@ -223,16 +238,20 @@ class RunReconciler:
             await self._keeper.tell_of_lost(body)
         if context is not None:
             attempts = [attempt for launch in planned.launches for attempt in launch.attempts]
-            context = with_changes(context, tracking=await self._tracking.access_of(body, attempts))
-            refusals = await self._execution.launch(context, steps, planned.launches)
+            shared = execution.shares_environment
+            tracking = await self._tracking.access_of(
+                body, attempts, for_all_attempts_of=_retried(steps) if shared else ()
+            )
+            context = with_changes(context, tracking=tracking)
+            refusals = await execution.launch(context, steps, planned.launches)
             if refusals:
                 refusals = {**observed.refusals, **refusals}
                 self._held[key_of(body)] = Hold(self._clock, refusals)
                 newer = PipelineRunStatus.model_validate(written["status"])
                 observed, steps, planned = await self._observe_and_plan(written, newer, maker, refusals, choice)
                 await self._record(written, newer, steps, planned, stack)
-        await self._execution.stop(body, planned.stops)
-        await self._execution.release_settled(body, steps, planned.steps)
+        await execution.stop(body, planned)
+        await execution.release_settled(body, steps, planned.steps)
         undecided = any(attempt.wants_log_of or attempt.wants_pod for attempt in observed.attempts)
         waits = observed.refusals or undecided or stack is None
         again = _earliest(self._keeper.seconds_until_again(body), self._registration.seconds_until_due(body))
@@ -287,21 +306,29 @@ class RunReconciler:
     ) -> tuple[Observed, RunSteps, Plan]:
         """Observe and plan, again where an attempt would be given up that only the watch has not told of yet."""
         steps = maker.steps({step.name: step for step in status.steps})
+        execution = self._execution_of(status, choice.stack)
         asked = False
         while True:
-            observed = with_changes(await self._execution.observe(body, steps, status), refusals=refusals)
-            planned_steps, planned = await self._plan(body, maker, steps, observed, choice)
+            observed = with_changes(await execution.observe(body, steps, status, choice.stack), refusals=refusals)
+            scheduler = execution.scheduler(body, steps, choice.stack) if choice.stack is not None else None
+            planned_steps, planned = await self._plan(body, maker, steps, observed, choice=choice, scheduler=scheduler)
             if asked or not planned.unseen:
                 return observed, planned_steps, planned
-            await self._execution.look_for_unanswered(body)
+            await execution.look_for_unanswered(body)
             asked = True
 
     async def _plan(
-        self, body: JsonObject, maker: InstanceMaker, steps: RunSteps, observed: Observed, choice: Choice
+        self,
+        body: JsonObject,
+        maker: InstanceMaker,
+        steps: RunSteps,
+        observed: Observed,
+        *,
+        choice: Choice,
+        scheduler: Scheduler | None,
     ) -> tuple[RunSteps, Plan]:
         """Plan, again where that makes the items of a step known, or something is to be found out first."""
         stack = choice.stack
-        scheduler = self._execution.scheduler(body, steps, stack) if stack else None
         if stack is not None and self._cache.has_hits(body):
             context = pod_context_of(body, steps, observed.recorded.values(), stack, self._transfer)
             self._cache.forget_old_hits(body, context, steps, observed.recorded)
@@ -358,7 +385,7 @@ class RunReconciler:
         return hold
 
     def _forget(self, key: Key) -> None:
-        self._execution.forget(key)
+        self._pods.forget(key)
         self._cache.forget(key)
         self._whens.forget(key)
         self._keeper.forget(key)
@@ -368,7 +395,9 @@ class RunReconciler:
     async def _objection(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what the API server has against the run's pods, or None."""
         steps = self._maker(body, spec).stand_ins()
-        return await self._execution.problem_of(pod_context_of(body, steps, (), stack, self._transfer), steps)
+        return await self._execution_of(None, stack).problem_of(
+            pod_context_of(body, steps, (), stack, self._transfer), steps
+        )
 
     async def _end_before_start(
         self,
@@ -382,8 +411,25 @@ class RunReconciler:
         ended = ended_before_start(status, steps, outcome, _generation(body), self._now(), stack=stack)
         await self._recorder.write(body, status, ended, outcome)
 
+    def _execution_of(self, status: PipelineRunStatus | None, stack: UsableStack | None = None) -> Execution:
+        """Return what carries a run out, or has done so: its stack may be gone."""
+        recorded = status.stack.components if status is not None and status.stack is not None else ()
+        flavor = next((one.flavor for one in recorded if one.type == ORCHESTRATOR), None)
+        if flavor is None and stack is not None:
+            flavor = stack.orchestrator.flavor
+        return self._kubeflow if flavor == Kubeflow.flavor else self._pods
+
     def _now(self) -> str:
         return timestamp(self._clock.now())
+
+
+def _status(body: JsonObject) -> PipelineRunStatus:
+    return PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
+
+
+def _retried(steps: RunSteps) -> frozenset[str]:
+    """Return the steps that may have several attempts."""
+    return frozenset(name for name, step in steps.by_name.items() if step.retry is not None and step.retry.limit > 0)
 
 
 def _problem_of_spec(body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:

@@ -32,6 +32,7 @@ def record(
         completion_time=now if finished else None,
         duration_seconds=seconds_between(start, now) if finished else None,
         stack=old.stack or (stack.to_status() if stack else None),
+        orchestrator_run=planned.orchestrator_run or old.orchestrator_run,
         tracking=old.tracking,
         steps_summary=_summary(planned.steps),
         step_counts=_counts(planned.steps),

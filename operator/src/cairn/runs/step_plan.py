@@ -174,7 +174,8 @@ def _failed(step: Step, recorded: StepStatus, status: StepStatus, fault: Fault, 
 def _ended(step: Step, status: StepStatus, fault: Fault, situation: Situation) -> StepStatus:
     """Return what follows on an attempt that did not succeed."""
     ended = _changed(status, completion_time=status.completion_time or timestamp(situation.now))
-    if situation.halt is not None:
+    is_last = situation.attempt is not None and situation.attempt.is_last
+    if situation.halt is not None or is_last:
         return _changed(ended, state="Failed")
     return after_end(step, ended, fault, situation.now)
 

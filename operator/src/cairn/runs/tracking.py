@@ -5,7 +5,7 @@ All that it knows can be found out again: what is to be held follows from a run'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,14 +89,20 @@ class RunTracking:
         attempts = records_of_attempts(run, steps, status, changed) if changed else {}
         following.tracked.want({RUN: run, **attempts})
 
-    async def access_of(self, body: JsonObject, attempts: Iterable[RecordOf]) -> Mapping[RecordOf, StepAccess]:
-        """Return what the containers of attempts need to record into their records."""
+    async def access_of(
+        self, body: JsonObject, attempts: Iterable[RecordOf], *, for_all_attempts_of: Container[str] = ()
+    ) -> Mapping[RecordOf, StepAccess]:
+        """Return what the containers of attempts need to record into their records.
+
+        Of some steps all attempts have the same access: what their code records is beside the records of the attempts.
+        """
         following = self._runs.get(key_of(body))
         if following is None:
             return {}
         tracker, tracked = following.tracker.flavor, following.tracked
         wanted = list(attempts)
-        ids = await tracked.ids_of(wanted, PATIENCE_SECONDS)
+        known = await tracked.ids_of(wanted, PATIENCE_SECONDS)
+        ids = {attempt: id_ for attempt, id_ in known.items() if attempt[0] not in for_all_attempts_of}
         artifacts = self._access_to_artifacts(tracker)
         return {
             attempt: artifacts

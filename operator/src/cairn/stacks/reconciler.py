@@ -13,6 +13,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
+from cairn.components.errors import ComponentError
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolution, resolve_stack
@@ -50,8 +51,12 @@ class StackReconciler:
             if written is None:
                 return None
             body = written
-        await self._write(body, self._resolve(key, body, active), len(active))
-        return RECHECK_SECONDS if metadata.get("deletionTimestamp") else None
+        resolution = self._resolve(key, body, active)
+        problem = await _problem_of(self._cluster, resolution)
+        if problem is not None:
+            resolution = replace(resolution, stack=None, reason=problem.reason, message=problem.message)
+        await self._write(body, resolution, len(active))
+        return RECHECK_SECONDS if metadata.get("deletionTimestamp") or problem is not None else None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:
         resolution = resolve_stack(self._cluster, key, body)
@@ -101,6 +106,12 @@ class StackReconciler:
         if written is not None and changed and resolution.reason != COMPONENTS_NOT_CHECKED:
             kind = "Normal" if ready else "Warning"
             await self._cluster.events.record(body, kind, resolution.reason, "Resolve", resolution.message)
+
+
+async def _problem_of(cluster: Cluster, resolution: Resolution) -> ComponentError | None:
+    """Return why the orchestrator's pods cannot use the artifact store though both are ready, or None."""
+    stack = resolution.stack
+    return await stack.orchestrator.problem_with(cluster.kubernetes, stack.artifact_store) if stack else None
 
 
 def _cause(status: StackStatus) -> tuple[object, ...]:

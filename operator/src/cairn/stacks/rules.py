@@ -14,12 +14,9 @@ def incompatibilities(components: Sequence[AnyFlavor]) -> Iterator[str]:
     stores = [component for component in components if isinstance(component, ArtifactStore)]
     for orchestrator in orchestrators:
         for store in stores:
-            if orchestrator.max_parallel_steps is not None and store.node_local:
-                yield (
-                    f"orchestrator {orchestrator.name} runs steps on several nodes, but artifact store {store.name} can be "
-                    f"used from one node at a time; use an s3 store, a claim with accessMode ReadWriteMany, or the local "
-                    f"orchestrator"
-                )
+            problem = orchestrator.incompatibility_with(store)
+            if problem is not None:
+                yield problem
     tracker = next((component.name for component in components if isinstance(component, ExperimentTracker)), None)
     for registry in components:
         if isinstance(registry, ModelRegistry) and registry.tracker != tracker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -9,10 +10,13 @@ from typing import TypeVar
 
 from cairn.clients.s3 import READ_SECONDS, Bucket, RefusedError, S3Error, UnreachableError, in_thread
 from cairn.components.artifact_store.s3.probe import join_key
-from cairn.components.base import StoreClient, StoreUnavailableError
+from cairn.components.base import Digest, StoreClient, StoreUnavailableError
 
 LONGEST_SECONDS = 6 * READ_SECONDS
 """How long one object may take: many megabytes, over a slow line."""
+
+DIGEST_SECONDS = 3600
+"""How long it may take to read an object, which may be any model."""
 
 NO_BUCKET = "NoSuchBucket"
 
@@ -42,6 +46,17 @@ class S3Client(StoreClient):
         """Return what is kept under a key, the first `limit` bytes of it; None where nothing is."""
         return await self._ask(lambda: _unless_missing(lambda: self._bucket.get(self._place(key), limit)))
 
+    async def digest(self, key: str) -> Digest | None:
+        """Return the digest of the object under a key; None where there is none."""
+        return await self._ask(lambda: _unless_missing(lambda: self._digest(self._place(key))), seconds=DIGEST_SECONDS)
+
+    def _digest(self, place: str) -> Digest:
+        found, size = hashlib.sha256(), 0
+        for chunk in self._bucket.chunks(place):
+            found.update(chunk)
+            size += len(chunk)
+        return Digest(found.hexdigest(), size)
+
     async def entity_tag(self, key: str) -> str | None:
         """Return the tag of the object under a key; None where there is none."""
         return await self._ask(lambda: _unless_missing(lambda: self._bucket.entity_tag(self._place(key)))) or None
@@ -52,12 +67,12 @@ class S3Client(StoreClient):
         tags = await self._ask(lambda: dict(self._bucket.entity_tags(prefix)))
         return {found.removeprefix(prefix): tag for found, tag in tags.items()}
 
-    async def _ask(self, work: Callable[[], Result]) -> Result:
+    async def _ask(self, work: Callable[[], Result], *, seconds: float = LONGEST_SECONDS) -> Result:
         try:
-            return await in_thread(work, seconds=LONGEST_SECONDS)
+            return await in_thread(work, seconds=seconds)
         except TimeoutError as error:
             operation = self._bucket.operation
-            slow = UnreachableError(operation, f"takes longer than {LONGEST_SECONDS} s", "look for what slows it down")
+            slow = UnreachableError(operation, f"takes longer than {seconds:g} s", "look for what slows it down")
             raise self._unavailable(slow, self._bucket.endpoint) from error
         except S3Error as error:
             raise self._unavailable(error, self._bucket.endpoint) from error

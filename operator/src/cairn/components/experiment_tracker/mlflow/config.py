@@ -6,26 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cairn.api.address import ORIGIN
+from cairn.api.address import ServerURL
 from cairn.api.base import LocalSecretRef, Model, Rule, SecretKeyRef, consists_of, rules
 from cairn.components.experiment_tracker.mlflow.server_config import Server
 
-_URL = f"^{ORIGIN}(/[-._~a-zA-Z0-9]+)*$"
-
-ServerURL = Annotated[
-    str,
-    Field(
-        max_length=300,
-        pattern=_URL,
-        json_schema_extra=rules(
-            Rule(
-                f"self.matches(r'{_URL}')",
-                "must be http(s)://host[:port][/path] without a slash at its end, a query or a user, such as "
-                "http://mlflow.ml.svc:5000; log-ins have a field of their own",
-            )
-        ),
-    ),
-]
 ExperimentPrefix = Annotated[
     str,
     Field(
