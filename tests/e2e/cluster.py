@@ -189,6 +189,8 @@ class Cluster:
             "Job": "batch/v1",
             "PodDisruptionBudget": "policy/v1",
             "ReplicaSet": "apps/v1",
+            "Role": "rbac.authorization.k8s.io/v1",
+            "RoleBinding": "rbac.authorization.k8s.io/v1",
         }
         cairn = {"StackComponent", "Stack", "PipelineRun"}
         return self._resource("cairn.dev/v1alpha1" if kind in cairn else versions.get(kind, "v1"), kind)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster
+from kubeflow_server import KubeflowServer, kubeflow_server
 from manifests import ORCHESTRATORS, RESTRICTED, WORKLOADS, component, python, run, s3, secret, stack
 from mlflow_server import MLflowServer, mlflow_server, recorded
 from postgresql import PostgreSQL, postgresql
@@ -16,6 +17,7 @@ from s3 import S3Server, s3_server
 LAST = (
     "test_managed_mlflow_faults.py",
     "test_tracking_faults.py",
+    "test_kubeflow_faults.py",
     "test_faults.py",
     "test_permissions.py",
     "test_uninstall.py",
@@ -95,6 +97,22 @@ def mlflow(cluster: Cluster) -> Iterator[MLflowServer]:
         mlflow_server(namespace) as server,
     ):
         yield server
+
+
+@pytest.fixture(scope="session")
+def kubeflow(cluster: Cluster, s3_service: S3Server) -> Iterator[KubeflowServer]:
+    """Kubeflow Pipelines for one user, without a log-in."""
+    with kubeflow_server(cluster, s3_service) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def kubeflow_stack(shared_stacks: Cluster, kubeflow: KubeflowServer) -> Cluster:
+    """A namespace that has, besides the others, a ready Stack named `kubeflow`."""
+    shared_stacks.apply(component("kubeflow", kubeflow.component()))
+    shared_stacks.apply(stack("kubeflow", orchestrator="kubeflow", store="bucket"))
+    shared_stacks.wait_condition("Stack", "kubeflow", "Ready", status="True", timeout=30)
+    return shared_stacks
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Body, Cluster, states, step
+from cluster import Body, Cluster, artifacts, results, states, step
+from kubeflow_server import KubeflowServer
+from manifests import component, s3, secret, stack
+from s3 import S3Server
 
 DEMO = Path(__file__).parents[2] / "manifests" / "demo"
 NAMESPACE = "cairn-demo"
@@ -36,6 +39,54 @@ def finished(namespace: Cluster) -> Body:
         shown.stdout
     )
     return namespace.finished(ended[1])
+
+
+@pytest.fixture
+def on_kubeflow(
+    finished: Body, namespace: Cluster, kubeflow: KubeflowServer, s3_service: S3Server, bucket: str
+) -> Iterator[Body]:
+    """The same run on Kubeflow Pipelines, with the demo's tracker and model registry."""
+    objects: list[Body] = [
+        secret("kubeflow-bucket", **s3_service.credentials),
+        component("kubeflow-bucket", s3(bucket, s3_service.endpoint, credentials="kubeflow-bucket")),
+        component("kubeflow", kubeflow.component()),
+        stack(
+            "kubeflow",
+            orchestrator="kubeflow",
+            store="kubeflow-bucket",
+            experimentTrackerRef={"name": "mlflow"},
+            modelRegistryRef={"name": "models"},
+        ),
+        {
+            **{name: finished[name] for name in ("apiVersion", "kind")},
+            "metadata": {"name": f"{finished['metadata']['name']}-kubeflow"},
+            "spec": {**finished["spec"], "stackRef": {"name": "kubeflow"}},
+        },
+    ]
+    for body in objects:
+        namespace.apply(body)
+    try:
+        yield namespace.finished(objects[-1]["metadata"]["name"], timeout=420)
+    finally:
+        for body in reversed(objects):
+            namespace.delete(body["kind"], body["metadata"]["name"])
+
+
+def test_on_kubeflow_pipelines_it_gives_the_same(finished: Body, on_kubeflow: Body) -> None:
+    assert states(on_kubeflow) == states(finished)
+    for name in states(finished):
+        assert results(on_kubeflow, name) == results(finished, name)
+        assert _digests(on_kubeflow, name) == _digests(finished, name)
+    assert len(on_kubeflow["status"]["registrations"]) == len(finished["status"]["registrations"])
+
+
+def _digests(run: Body, name: str) -> dict[str, str]:
+    """Return the digests of what a step wrote, but of what is another each time.
+
+    MLflow gives each model a UUID and the time, and the report's page has the name of the run.
+    """
+    found = artifacts(run, name)
+    return {artifact: item["digest"] for artifact, item in found.items() if artifact not in {"model", "page"}}
 
 
 def test_every_step_succeeds_and_tells_its_results(finished: Body) -> None:

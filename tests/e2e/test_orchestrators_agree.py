@@ -99,16 +99,19 @@ def twelve_steps() -> list[Body]:
     return [make, left, right, bottom, *parts, join, end]
 
 
+ALL_ORCHESTRATORS = (*ORCHESTRATORS, "kubeflow")
+
+
 @pytest.fixture(scope="module")
-def runs(shared_stacks: Cluster) -> Cluster:
+def runs(kubeflow_stack: Cluster) -> Cluster:
     """The run on each orchestrator, started together."""
     parameters = [{"name": "factor", "value": "2"}, {"name": "word", "value": "seven"}]
-    for on in ORCHESTRATORS:
-        shared_stacks.create(run(f"twelve-{on}", twelve_steps(), on=on, parameters=parameters))
-    return shared_stacks
+    for on in ALL_ORCHESTRATORS:
+        kubeflow_stack.create(run(f"twelve-{on}", twelve_steps(), on=on, parameters=parameters))
+    return kubeflow_stack
 
 
-@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+@pytest.mark.parametrize("orchestrator", ALL_ORCHESTRATORS)
 def test_twelve_steps(runs: Cluster, s3_service: S3Server, orchestrator: str) -> None:
     finished = runs.finished(f"twelve-{orchestrator}", timeout=420)
 

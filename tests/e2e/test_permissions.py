@@ -43,6 +43,11 @@ NOT_SEEN_IN_EVERY_SESSION: Mapping[Permission, str] = {
         for verb in ("get", "create", "patch", "delete")
     },
     ("", "serviceaccounts", "get"): "only where an s3 store names the ServiceAccount of a cloud identity",
+    (
+        "",
+        "serviceaccounts/token",
+        "create",
+    ): "only where an orchestrator kubeflow logs in with the operator's own token",
 }
 
 
@@ -99,15 +104,17 @@ def _permission(event: Body) -> Permission:
 
 
 def _granted(cluster: Cluster) -> Iterator[Permission]:
-    bound = {
-        binding["roleRef"]["name"]
-        for binding in cluster.list("ClusterRoleBinding")
-        for subject in binding.get("subjects") or ()
-        if (subject.get("namespace"), subject["name"]) == ("cairn-system", "cairn")
-    }
-    for role in cluster.list("ClusterRole"):
-        if role["metadata"]["name"] in bound:
-            for rule in role["rules"]:
-                for group in rule["apiGroups"]:
-                    for resource in rule["resources"]:
-                        yield from ((group, resource, verb) for verb in rule["verbs"])
+    """Yield what the operator may do everywhere, and in its own namespace."""
+    for kind in ("ClusterRole", "Role"):
+        bound = {
+            binding["roleRef"]["name"]
+            for binding in cluster.list(f"{kind}Binding")
+            for subject in binding.get("subjects") or ()
+            if (subject.get("namespace"), subject["name"]) == ("cairn-system", "cairn")
+        }
+        for role in cluster.list(kind):
+            if role["metadata"]["name"] in bound:
+                for rule in role["rules"]:
+                    for group in rule["apiGroups"]:
+                        for resource in rule["resources"]:
+                            yield from ((group, resource, verb) for verb in rule["verbs"])
