@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 from tests.bench import report
 from tests.bench.cluster import CHECKOUT, cluster
+from tests.bench.kubeflow import measure_kubeflow
 from tests.bench.machine import describe
 from tests.bench.measure import Bench, tell
 from tests.bench.names import DEFAULTS, RAISED, REAL
-from tests.bench.parts import PARTS, RESTART, TRACKED_RUNS, TRACKING_FAULTS
+from tests.bench.parts import KUBEFLOW_RUNS, KUBEFLOW_STEPS, PARTS, RESTART, TRACKED_RUNS, TRACKING_FAULTS
 from tests.bench.restart import measure_restart
 from tests.bench.results import Measurement, Part, Results
 from tests.bench.tracking import measure_tracking
@@ -56,10 +57,14 @@ async def _of(bench: Bench, name: str, arguments: argparse.Namespace) -> AsyncIt
     if name == RESTART:
         yield await measure_restart(bench, arguments.size)
         return
-    if name in {TRACKED_RUNS, TRACKING_FAULTS}:
-        async for one in measure_tracking(bench, name, arguments.size, arguments.repetitions):
-            yield one
-        return
+    for names, measure in (
+        ({TRACKED_RUNS, TRACKING_FAULTS}, measure_tracking),
+        ({KUBEFLOW_RUNS, KUBEFLOW_STEPS}, measure_kubeflow),
+    ):
+        if name in names:
+            async for one in measure(bench, name, arguments.size, arguments.repetitions):
+                yield one
+            return
     async for one in bench.measure(name, PARTS[name], arguments.size, arguments.repetitions):
         yield one
 

@@ -25,6 +25,7 @@ from tests.bench.follow import (
 from tests.bench.many import create_all
 from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS
 from tests.bench.objects import JOBS_STACK, plain_job, plain_pod
+from tests.bench.results import Active, OnKubeflow
 from tests.bench.work import Task, Work
 
 NO_PROGRESS_SECONDS = 600
@@ -42,6 +43,12 @@ class Done:
     """Bytes of the largest status of a run that was seen."""
     tracker_requests: dict[str, int] = field(default_factory=dict[str, int])
     """What the experiment tracker was asked for."""
+    moments: dict[str, float] = field(default_factory=dict[str, float])
+    """Seconds from the first create until something happened."""
+    kubeflow: OnKubeflow | None = None
+    """What Kubeflow Pipelines was asked for, and when it was done."""
+    active: Active | None = None
+    """What went on while all runs were active at once."""
 
 
 class Arm(Protocol):
@@ -129,11 +136,15 @@ class CairnArm:
         """What it is called in the report."""
         return CAIRN_JOBS if self.stack == JOBS_STACK else CAIRN_PODS
 
+    def note(self, body: JsonObject, moment: float) -> None:
+        """Take note of a run, where more is asked for than when all have finished."""
+
     async def do(self, work: Work) -> Done:
         """Create the runs at once and wait for the last to finish."""
         progress, seen, sizes = Progress(work.runs), Sightings(), [0]
 
         def run_seen(body: JsonObject, moment: float) -> None:
+            self.note(body, moment)
             if self.timelines:
                 sizes.append(len(json.dumps(body.get("status") or {}, separators=(",", ":"))))
             if run_has_finished(body):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ CHECKOUT = Path(__file__).parents[2]
 CLUSTERS = CHECKOUT / "tests/bench/clusters"
 WITH = CHECKOUT / "tests/cluster/with.sh"
 FAKE_NODES = 10
+STACK_READY_SECONDS = 180.0
 MEMORY_LIMIT = "2Gi"
 """Of the operator: the chart's is for fewer runs than are asked for here."""
 
@@ -83,9 +85,17 @@ class BenchCluster:
         for component in objects.components(fake=self.fake):
             await self.kubernetes.create(STACK_COMPONENTS, name, component)
         for stack in objects.stacks():
-            await self.kubernetes.create(STACKS, name, stack)
-            while not _is_ready(await self.kubernetes.get(STACKS, name, stack["metadata"]["name"])):
-                await asyncio.sleep(0.2)
+            await self.add_stack(name, stack)
+
+    async def add_stack(self, namespace: str, stack: JsonObject) -> None:
+        """Make a Stack, and wait until runs can use it."""
+        until = time.monotonic() + STACK_READY_SECONDS
+        made = await self.kubernetes.create(STACKS, namespace, stack)
+        while not _is_ready(made):
+            if time.monotonic() > until:
+                raise TimeoutError(f"Stack {namespace}/{stack['metadata']['name']} is not ready: {made.get('status')}")
+            await asyncio.sleep(0.2)
+            made = await self.kubernetes.get(STACKS, namespace, stack["metadata"]["name"])
 
     async def clear(self, namespace: str) -> None:
         """Delete what the work left, and wait until it is gone."""

@@ -72,6 +72,9 @@ class Bench:
             status_bytes=done.largest_status,
             updates=cost.updates if is_cairn and done.largest_status else [],
             tracker_requests=done.tracker_requests,
+            moments=done.moments,
+            kubeflow=done.kubeflow,
+            active=done.active,
         )
 
     def cairn(self, stack: str, *, timelines: bool = True) -> CairnArm:

@@ -13,6 +13,8 @@ FAKE = "cairn.dev/fake"
 """Label, and taint, of the nodes that KWOK plays."""
 HOLD_ANNOTATION = "bench.cairn.dev/hold"
 """Annotation of pods that run on until it is taken away (clusters/fake-nodes.yaml)."""
+LASTS_ANNOTATION = "bench.cairn.dev/lasts"
+"""Annotation of pods that run so long, such as `120s`, on fake nodes, where nothing in them does."""
 RUN_LABEL, STEP_LABEL = "bench.cairn.dev/run", "bench.cairn.dev/step"
 JOBS_STACK, PODS_STACK = "jobs", "pods"
 STORE = "store"
@@ -35,6 +37,11 @@ def claim() -> JsonObject:
     }
 
 
+def cairn_object(kind: str, name: str, spec: JsonObject) -> JsonObject:
+    """Return an object of one of Cairn's kinds."""
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
 def components(*, fake: bool) -> list[JsonObject]:
     """Return the components of two Stacks: one that makes Jobs, one that makes pods without a Job."""
     settings: JsonObject = {"maxParallelSteps": MOST_PARALLEL_STEPS}
@@ -43,9 +50,9 @@ def components(*, fake: bool) -> list[JsonObject]:
         settings["podTemplate"] = {"nodeSelector": {FAKE: "true"}, "tolerations": [toleration]}
     orchestrators = {JOBS_STACK: "Job", PODS_STACK: "Pod"}
     return [
-        _cairn("StackComponent", STORE, {"artifactStore": {"local": {"existingClaimName": STORE}}}),
+        cairn_object("StackComponent", STORE, {"artifactStore": {"local": {"existingClaimName": STORE}}}),
         *(
-            _cairn("StackComponent", name, {"orchestrator": {"kubernetes": {**settings, "workload": workload}}})
+            cairn_object("StackComponent", name, {"orchestrator": {"kubernetes": {**settings, "workload": workload}}})
             for name, workload in orchestrators.items()
         ),
     ]
@@ -54,11 +61,9 @@ def components(*, fake: bool) -> list[JsonObject]:
 def stacks() -> list[JsonObject]:
     """Return the two Stacks."""
     store = {"artifactStoreRef": {"name": STORE}}
-    return [_cairn("Stack", name, {"orchestratorRef": {"name": name}, **store}) for name in (JOBS_STACK, PODS_STACK)]
-
-
-def _cairn(kind: str, name: str, spec: JsonObject) -> JsonObject:
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    return [
+        cairn_object("Stack", name, {"orchestratorRef": {"name": name}, **store}) for name in (JOBS_STACK, PODS_STACK)
+    ]
 
 
 def plain_job(job_of_cairn: JsonObject, run: str, step: str) -> JsonObject:

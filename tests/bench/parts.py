@@ -12,6 +12,9 @@ from tests.bench.work import Work, chain, fan_out, for_each, layers, one_step
 RESTART = "restart"
 FINISHED_RUNS, ACTIVE_RUNS = 5000, 200
 TRACKED_RUNS, TRACKING_FAULTS = "tracked-500", "tracking-faults"
+KUBEFLOW_RUNS, KUBEFLOW_STEPS = "kubeflow-500", "kubeflow-two-steps"
+KUBEFLOW_STEP_SECONDS = 120
+"""Of runs that are all to be active at once for two minutes, after the last one was submitted."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,15 @@ PARTS: Mapping[str, Part] = {
         timelines=False,
         floor=False,
     ),
+    KUBEFLOW_RUNS: Part(
+        "500 runs of 2 steps of 2 minutes",
+        lambda size: chain(2, _some(500, size), seconds=KUBEFLOW_STEP_SECONDS),
+        (RAISED,),
+        repetitions=1,
+        timelines=False,
+        floor=False,
+    ),
+    KUBEFLOW_STEPS: Part("a run of 2 steps", lambda _: chain(2), (REAL,), repetitions=5, timelines=False, floor=False),
     RESTART: Part(
         f"restart with {FINISHED_RUNS:,} finished and {ACTIVE_RUNS} active runs",
         lambda size: one_step(_some(FINISHED_RUNS, size), prefix="finished"),

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from tests.bench import plots, tables
-from tests.bench.names import CAIRN_JOBS, CAIRN_PODS, TRACKED
-from tests.bench.parts import PARTS
+from tests.bench.names import CAIRN_JOBS, CAIRN_PODS, KUBEFLOW, TRACKED
+from tests.bench.parts import KUBEFLOW_RUNS, KUBEFLOW_STEPS, PARTS
 from tests.bench.results import Part, Results
 
 PLOT = re.compile(r"!\[[^]]*\]\(([^)]*)\)\n\n?")
@@ -28,6 +28,9 @@ def write(results: Results, directory: Path) -> None:
         tables.large,
         tables.restart,
         tables.tracking,
+        tables.kubeflow_runs,
+        tables.kubeflow_requests,
+        tables.kubeflow_steps,
         tables.requests,
     )
     for section in sections:
@@ -47,4 +50,6 @@ def _comparable(results: Results) -> Results:
 
 def _has_both_sides(name: str, part: Part) -> bool:
     arms = {one.arm for one in part.measurements}
+    if name in {KUBEFLOW_RUNS, KUBEFLOW_STEPS}:
+        return arms >= {CAIRN_JOBS, KUBEFLOW}
     return bool(arms & CAIRN) and bool(arms - CAIRN or not PARTS[name].floor)

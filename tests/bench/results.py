@@ -35,6 +35,49 @@ class OperatorCost(BaseModel):
         )
 
 
+class OnKubeflow(BaseModel):
+    """What became of runs on Kubeflow Pipelines."""
+
+    requests: dict[str, int] = {}
+    """What it was asked for, by method and route."""
+    told_after: list[float] = []
+    """Of each run, the seconds from its end there until the API there told all of it."""
+    noticed_after: list[float] = []
+    """Of each run, the seconds from then until the watch event that shows the PipelineRun finished: what Cairn adds."""
+
+    @property
+    def behind(self) -> list[float]:
+        """Of each run, the seconds from its end there until it was seen to be finished."""
+        return [told + noticed for told, noticed in zip(self.told_after, self.noticed_after, strict=True)]
+
+
+class Active(BaseModel):
+    """What went on while all runs were active at once."""
+
+    lasted: float
+    """Seconds."""
+    seconds: float
+    """Between the first and the last reading of the counters within them."""
+    cpu_seconds: float
+    """The operator's, between these."""
+    peak_mib: float
+    """The operator's, until the last of these."""
+    requests: dict[str, int] = {}
+    """What Kubeflow Pipelines was asked for between these, by method and route."""
+    busiest: float = 0
+    """Its requests a second between two readings that follow each other, where there were most."""
+
+    @property
+    def cores(self) -> float:
+        """The operator's share of processors."""
+        return self.cpu_seconds / self.seconds
+
+    @property
+    def rate(self) -> float:
+        """Requests to Kubeflow Pipelines a second."""
+        return sum(self.requests.values()) / self.seconds
+
+
 class Measurement(BaseModel):
     """One repetition of one work by one arm."""
 
@@ -57,6 +100,8 @@ class Measurement(BaseModel):
     """What the experiment tracker was asked for, by method and path."""
     moments: dict[str, float] = {}
     """Seconds until something happened, where a part asks for more."""
+    kubeflow: OnKubeflow | None = None
+    active: Active | None = None
 
     @property
     def writes(self) -> float:

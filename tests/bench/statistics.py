@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from tests.bench.results import Measurement
+from tests.bench.results import Active, Measurement
+
+STATUS_WRITE = "patch pipelineruns/status"
+"""As OperatorCost has it."""
 
 
 def quantile(values: Iterable[float], part: float) -> float:
@@ -49,6 +52,27 @@ def cpu_seconds(measurements: Sequence[Measurement]) -> float:
 def tracker_requests(measurements: Sequence[Measurement]) -> float:
     """Return the median of what the experiment tracker was asked for each run."""
     return statistics.median([sum(one.tracker_requests.values()) / one.runs for one in measurements] or [0])
+
+
+def status_writes(measurements: Sequence[Measurement]) -> float:
+    """Return the median of the operator's writes of the status of a run, for each run."""
+    counts = [one.operator.requests.get(STATUS_WRITE, 0) / one.runs for one in measurements if one.operator]
+    return statistics.median(counts or [0])
+
+
+def asked_of_kubeflow(measurements: Sequence[Measurement], kind: str | None = None) -> float:
+    """Return the median of what Kubeflow Pipelines was asked for, or of one kind of it, for each run."""
+    asked = [
+        (sum(one.kubeflow.requests.values()) if kind is None else one.kubeflow.requests.get(kind, 0)) / one.runs
+        for one in measurements
+        if one.kubeflow
+    ]
+    return statistics.median(asked or [0])
+
+
+def while_active(measurements: Sequence[Measurement], of: Callable[[Active], float]) -> float:
+    """Return the median of something while all runs were active at once."""
+    return statistics.median([of(one.active) for one in measurements if one.active] or [0])
 
 
 def writes(measurements: Sequence[Measurement]) -> float:

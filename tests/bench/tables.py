@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from tests.bench.names import BARE_PODS, CAIRN_JOBS, CAIRN_PODS, PLAIN_JOBS, REAL, UNTRACKED
-from tests.bench.parts import PARTS, RESTART, TRACKED_RUNS, TRACKING_FAULTS
+from tests.bench.names import (
+    BARE_PODS,
+    CAIRN_JOBS,
+    CAIRN_PODS,
+    KUBEFLOW,
+    KUBEFLOW_QUICK,
+    PLAIN_JOBS,
+    REAL,
+    UNTRACKED,
+)
+from tests.bench.parts import KUBEFLOW_RUNS, KUBEFLOW_STEPS, PARTS, RESTART, TRACKED_RUNS, TRACKING_FAULTS
 from tests.bench.results import DRY_RUN, Measurement, Results
 from tests.bench.statistics import (
+    asked_of_kubeflow,
     bytes_of_a_step,
     cpu_seconds,
     gaps,
@@ -17,7 +27,9 @@ from tests.bench.statistics import (
     operator_writes,
     peak_mib,
     quantile,
+    status_writes,
     tracker_requests,
+    while_active,
     writes,
 )
 from tests.bench.targets import CLUSTERS, FLOORS, verdicts
@@ -26,6 +38,9 @@ NOT_MEASURED = "Not measured yet."
 VERBS = ("GET", "LIST", "POST", "PUT", "PATCH", "DELETE")
 REAL_PARTS = ("one", "chain", "fan-out", "burst")
 FLOODS = ("flood-1000", "flood-5000")
+KUBEFLOW_ARMS = (CAIRN_JOBS, KUBEFLOW, KUBEFLOW_QUICK)
+API = "/apis/v2beta1/"
+"""Of Kubeflow Pipelines."""
 LARGE = ("steps-500", "for-each-1000", "status-5", "status-50", "status-500")
 
 
@@ -165,12 +180,84 @@ def tracking(results: Results) -> str:
     return table(("", "", "s", "÷ no tracker", "requests to MLflow per run", "n"), rows)
 
 
+def kubeflow_runs(results: Results) -> str:
+    """Return what the operator uses while many runs are active at once on Kubeflow Pipelines."""
+    rows: list[list[str]] = []
+    for arm, found in _arms(results, KUBEFLOW_RUNS):
+        is_kubeflow = arm != CAIRN_JOBS
+        rows.append(
+            [
+                f"{found[0].runs:,}",
+                arm,
+                f"{median([one.moments['all under way'] for one in found]):.0f}",
+                f"{while_active(found, lambda active: active.lasted):.0f}",
+                f"{while_active(found, lambda active: active.rate):.1f}" if is_kubeflow else "",
+                f"{while_active(found, lambda active: active.busiest):.1f}" if is_kubeflow else "",
+                f"{while_active(found, lambda active: active.cores):.3f}",
+                f"{max(one.active.peak_mib if one.active else 0 for one in found):.0f}",
+                f"{asked_of_kubeflow(found):.1f}" if is_kubeflow else "",
+                f"{operator_writes(found):.1f}",
+                f"{status_writes(found):.1f}",
+                f"{median_seconds(found):.0f}",
+                str(len(found)),
+            ]
+        )
+    head = (
+        "runs", "", "s until all are active", "s that all are", "requests to KFP /s meanwhile", "at most", "operator's cores",
+        "its peak MiB", "requests to KFP per run", "operator's writes per run", "of these, of its status", "s in all", "n",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def kubeflow_requests(results: Results) -> str:
+    """Return what Kubeflow Pipelines is asked for, by kind."""
+    rows: list[list[str]] = []
+    for arm, found in _arms(results, KUBEFLOW_RUNS):
+        kinds = dict.fromkeys(kind for one in found if one.kubeflow for kind in one.kubeflow.requests)
+        for kind in kinds if arm != CAIRN_JOBS else ():
+            each_second = while_active(found, lambda active, of=kind: active.requests.get(of, 0) / active.seconds)
+            rows.append([f"`{kind.replace(API, '')}`", f"{each_second:.2f}", f"{asked_of_kubeflow(found, kind):.1f}"])
+    return table(("request", "/s while all are active", "per run in all"), rows)
+
+
+def kubeflow_steps(results: Results) -> str:
+    """Return how long a short run takes on Kubeflow Pipelines, and what of that is Cairn's."""
+    rows: list[list[str]] = []
+    arms = dict(_arms(results, KUBEFLOW_STEPS))
+    for arm, found in arms.items():
+        seconds = median_seconds(found)
+        there = [one.kubeflow for one in found if one.kubeflow]
+        rows.append(
+            [
+                arm,
+                f"{seconds:.1f}",
+                f"{seconds / median_seconds(arms[CAIRN_JOBS]):.2f}",
+                *(
+                    f"{quantile(values, 0.5):.2f} / {max(values):.2f}" if values else ""
+                    for values in (
+                        [value for one in there for value in one.told_after],
+                        [value for one in there for value in one.noticed_after],
+                        [value for one in there for value in one.behind],
+                    )
+                ),
+                f"{asked_of_kubeflow(found):.1f}" if there else "",
+                f"{operator_writes(found):.1f}",
+                str(len(found)),
+            ]
+        )
+    head = (
+        PARTS[KUBEFLOW_STEPS].title, "s", "÷ Jobs", "s until KFP tells its end, p50 / max", "then until Cairn does", "together",
+        "requests to KFP", "operator's writes", "n",
+    )  # fmt: skip
+    return table(head, rows)
+
+
 def requests(results: Results) -> str:
     """Return everybody's requests by verb."""
     rows: list[list[str]] = []
-    for name in _measured(results, (*REAL_PARTS, *FLOODS, *LARGE[:2])):
+    for name in _measured(results, (*REAL_PARTS, *FLOODS, *LARGE[:2], KUBEFLOW_RUNS, KUBEFLOW_STEPS)):
         for cluster in (REAL, *CLUSTERS):
-            for arm in (PLAIN_JOBS, CAIRN_JOBS, BARE_PODS, CAIRN_PODS):
+            for arm in (PLAIN_JOBS, CAIRN_JOBS, BARE_PODS, CAIRN_PODS, KUBEFLOW, KUBEFLOW_QUICK):
                 found = results.parts[name].of(arm, cluster)
                 if found:
                     where = f", {CLUSTERS[cluster]}" if name in FLOODS else ""
@@ -191,6 +278,14 @@ def _of_verb(measurements: Sequence[Measurement], verb: str) -> str:
 def _gaps(measurements: Sequence[Measurement]) -> str:
     found = gaps(measurements)
     return f"{quantile(found, 0.5):.0f} / {quantile(found, 0.9):.0f}" if found else ""
+
+
+def _arms(results: Results, name: str) -> Iterator[tuple[str, list[Measurement]]]:
+    """Yield the arms of a part of Kubeflow Pipelines that have been measured, Jobs first."""
+    for arm in KUBEFLOW_ARMS if name in results.parts else ():
+        found = results.parts[name].of(arm)
+        if found:
+            yield arm, found
 
 
 def _measured(results: Results, names: Iterable[str]) -> list[str]:

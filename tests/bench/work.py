@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cairn.api.base import API_VERSION, JsonObject
-from tests.bench.objects import HOLD_ANNOTATION, STEP_IMAGE
+from tests.bench.objects import HOLD_ANNOTATION, LASTS_ANNOTATION, STEP_IMAGE
 
 Task = tuple[str, str]
 """A run and a step of it."""
@@ -27,7 +27,7 @@ class Work:
     for_each: bool = field(default=False, kw_only=True)
     """Whether the steps are instances of a single one."""
     seconds: int = field(default=0, kw_only=True)
-    """What each step does: nothing for so long."""
+    """What each step does: nothing for so long, on fake nodes too."""
 
     @property
     def names(self) -> list[str]:
@@ -45,7 +45,11 @@ class Work:
 
     def manifests(self, stack: str) -> Iterator[JsonObject]:
         """Yield the PipelineRuns."""
-        template = {"podTemplate": {"annotations": {HOLD_ANNOTATION: "true"}}} if self.held else {}
+        annotations = {
+            **({HOLD_ANNOTATION: "true"} if self.held else {}),
+            **({LASTS_ANNOTATION: f"{self.seconds}s"} if self.seconds else {}),
+        }
+        template = {"podTemplate": {"annotations": annotations}} if annotations else {}
         for name in self.names:
             yield {
                 "apiVersion": API_VERSION,
