@@ -44,6 +44,7 @@ def runs(kubeflow_stack: Cluster) -> Cluster:
     hangs = [python("hangs", HOLD), python("after", "pass", dependsOn=["hangs"])]
     last: Body = {"finally": [python("last", "pass")]}
     kubeflow_stack.create(run("cancelled", hangs, on="kubeflow", **last))
+    kubeflow_stack.create(run("cancelled-at-once", hangs, on="kubeflow", **last))
     kubeflow_stack.create(run("late", [python("slow", HOLD, timeoutSeconds=5)], on="kubeflow"))
     nowhere = {"name": "only", "image": "nowhere.invalid/none:1", "command": ["none"], "pendingTimeoutSeconds": 10}
     kubeflow_stack.create(run("no-image", [nowhere], on="kubeflow"))
@@ -99,6 +100,17 @@ def test_a_cancelled_run_is_terminated_there(runs: Cluster, kubeflow: KubeflowSe
     assert condition(finished, "Succeeded")["reason"] == "Cancelled"
     assert states(finished) == {"hangs": "Cancelled", "after": "Cancelled", "last": "Cancelled"}
     _ended_there(kubeflow, finished)
+
+
+def test_a_run_that_is_cancelled_at_once_is_terminated_there_too(runs: Cluster, kubeflow: KubeflowServer) -> None:
+    runs.wait("PipelineRun", "cancelled-at-once", lambda body: states(body).get("hangs") == "Running", 120)
+
+    runs.patch("PipelineRun", "cancelled-at-once", {"spec": {"cancel": "Immediate"}})
+
+    finished = runs.finished("cancelled-at-once", timeout=30)
+    assert condition(finished, "Succeeded")["reason"] == "Cancelled"
+    _ended_there(kubeflow, finished)
+    runs.wait("PipelineRun", "cancelled-at-once", lambda body: not body["metadata"].get("finalizers"), 60)
 
 
 def test_a_step_that_runs_for_too_long_is_stopped(runs: Cluster) -> None:

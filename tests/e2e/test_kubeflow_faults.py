@@ -36,7 +36,7 @@ def failing(server: KubeflowServer) -> Iterator[KubeflowServer]:
 
 @pytest.fixture(scope="module")
 def namespace_with_stack(shared_stacks: Cluster, server: KubeflowServer) -> Cluster:
-    """A namespace with a ready Stack `kubeflow` on that server, and one beside which nothing happens to."""
+    """A namespace with a ready Stack `kubeflow` on that server, beside those of the other orchestrators."""
     return _with_stack(shared_stacks, "kubeflow", server.component())
 
 

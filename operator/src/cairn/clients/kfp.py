@@ -70,7 +70,7 @@ class Health:
 
 
 class KubeflowPipelines:
-    """One server, with one connection pool for as long as it is used. Methods raise RestError."""
+    """One server, with one connection pool for as long as it is used. Methods raise RestError, and what its token raises."""
 
     def __init__(
         self, access: Access, *, token: Token | None = None, user: str | None = None, seconds: float = ANSWER_SECONDS
@@ -126,9 +126,9 @@ class KubeflowPipelines:
         }
         return _objects(await self._call("GET", "runs", params=params), "runs")
 
-    async def create_run(self, body: JsonObject) -> str:
+    async def create_run(self, body: JsonObject, seconds: float = ANSWER_SECONDS) -> str:
         """Create a run and return its ID; the same again creates another one."""
-        return _text(await self._call("POST", "runs", json=body), "run_id")
+        return _text(await self._call("POST", "runs", json=body, seconds=seconds), "run_id")
 
     async def run(self, run_id: str) -> JsonObject:
         """Return a run, with its tasks."""
@@ -151,7 +151,7 @@ class KubeflowPipelines:
         return _text(found[0], "experiment_id") if found else None
 
     async def _call(self, method: str, path: str, **content: Any) -> JsonObject:
-        """Return what the API answers; raises RestError."""
+        """Return what the API answers."""
         headers = await self._headers()
         answer = await self._service.ask(method, f"{API}/{path}", headers=headers, **content)
         if answer.status == HTTPStatus.UNAUTHORIZED and self._token is not None:

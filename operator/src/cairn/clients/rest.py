@@ -28,6 +28,10 @@ class UnreachableError(RestError):
     """It does not answer: another try may succeed."""
 
 
+class NotSentError(UnreachableError):
+    """There was no connection, so that it was not even asked."""
+
+
 class UntrustedError(UnreachableError):
     """Its certificate is not one of an authority that is trusted."""
 
@@ -89,16 +93,20 @@ class RestService:
         if session is not None:
             await session.close()
 
-    async def ask(self, method: str, path: str, **content: Any) -> Answer:
-        """Return what it answers, a refusal too; raises RestError."""
+    async def ask(self, method: str, path: str, *, seconds: float | None = None, **content: Any) -> Answer:
+        """Return what it answers, a refusal too, within so many seconds; raises RestError."""
         session = self._session = self._session or self._open()
+        timeout = self._timeout if seconds is None else aiohttp.ClientTimeout(total=seconds)
         try:
-            async with session.request(method, self._access.uri + path, allow_redirects=False, **content) as answer:
+            url = self._access.uri + path
+            async with session.request(method, url, allow_redirects=False, timeout=timeout, **content) as answer:
                 told = Answer(answer.status, await _content(answer))
         except TimeoutError as error:
-            raise UnreachableError(f"has not answered within {self._timeout.total:g} s") from error
+            raise UnreachableError(f"has not answered within {timeout.total:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise UntrustedError(f"has a certificate that is not trusted: {error.certificate_error}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"cannot be reached: {error}") from error
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # of a host name that is none
             raise UnreachableError(f"cannot be reached: {error}") from error
         if HTTPStatus.MULTIPLE_CHOICES <= told.status < HTTPStatus.BAD_REQUEST:

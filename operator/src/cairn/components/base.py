@@ -140,6 +140,8 @@ class Orchestrator(Flavor[Config]):
     """Runs the steps."""
 
     type = ORCHESTRATOR
+    runs_elsewhere: ClassVar[bool] = False
+    """Whether another system carries runs out, with pods of its own."""
 
     @property
     @abstractmethod
@@ -149,7 +151,10 @@ class Orchestrator(Flavor[Config]):
     @property
     @abstractmethod
     def max_parallel_steps(self) -> int | None:
-        """How many steps of one run may have a pod of their own at once; None where they share one pod, one after another."""
+        """How many steps of one run may have a pod of their own at once.
+
+        None where they share one pod, one after another, or where something else decides that.
+        """
 
     @property
     def workload(self) -> Workload:

@@ -66,13 +66,20 @@ class Execution(ABC):
         """Let go of what is left of an earlier run of that name."""
 
     @abstractmethod
-    async def end(self, body: JsonObject, status: PipelineRunStatus) -> None:
-        """End what of a run that has ended still goes on, as the operator may have been stopped before it could; let go of all."""
+    async def end(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """End what of a run that has ended still goes on, as the operator may have been stopped before it could; let go of all.
+
+        Return in how many seconds to go on with that.
+        """
 
     @abstractmethod
-    async def release(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
-        """Let go of all of a run that is being deleted; return in how many seconds to go on with that."""
+    async def release(self, key: Key, body: JsonObject | None) -> float | None:
+        """Let go of all of a run that is being deleted, or is gone; return in how many seconds to go on with that."""
 
     @abstractmethod
-    def forget(self, key: Key) -> None:
-        """Forget what was found out of a run: it is over."""
+    def shut_down(self) -> None:
+        """Stop what is done beside the reconciles."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close connections."""

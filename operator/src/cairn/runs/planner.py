@@ -172,7 +172,7 @@ def _outcome(
         return found
     if halt is not None:
         return replace(found, message=f"{halt.message} {trouble.message}"[:4096])
-    return Outcome("Unknown", trouble.reason, trouble.message[:4096])
+    return replace(found, message=f"{trouble.reason}: {trouble.message}"[:4096])
 
 
 def _starts(steps: RunSteps, scheduler: Scheduler | None, halt: Halt | None) -> bool:

@@ -77,17 +77,18 @@ class PodExecution(Execution):
 
     async def end(self, body: JsonObject, status: PipelineRunStatus) -> None:
         """Delete what of a run that has ended still goes on, and let its pods go."""
+        key = key_of(body)
+        self._attempts.forget(key)
         await self._workloads.remove_left_over(body, status)
-        await self._workloads.release_all((body["metadata"]["namespace"], body["metadata"]["name"]))
-
-    async def release(self, body: JsonObject, status: PipelineRunStatus) -> None:  # noqa: ARG002 - however it stands
-        """Let all pods go of a run that is being deleted."""
-        await self.release_all(key_of(body))
-
-    async def release_all(self, key: Key) -> None:
-        """Let all pods go of a run that is not there any more."""
         await self._workloads.release_all(key)
 
-    def forget(self, key: Key) -> None:
-        """Forget what was found out of a run: it is over."""
+    async def release(self, key: Key, body: JsonObject | None) -> None:  # noqa: ARG002 - Kubernetes deletes what it owns
+        """Let all pods go of a run that is being deleted, or is gone."""
         self._attempts.forget(key)
+        await self._workloads.release_all(key)
+
+    def shut_down(self) -> None:
+        """Nothing is done beside the reconciles."""
+
+    async def close(self) -> None:
+        """Nothing is open but the way to the API server."""

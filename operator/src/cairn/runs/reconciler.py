@@ -92,6 +92,7 @@ class RunReconciler:
         self._earlier_runs = EarlierRuns(cluster)
         self._stores = stores or Connections[StoreClient](cluster)
         self._kubeflow = KubeflowExecution(cluster, self._stores, self._clock, wake)
+        self._executions: tuple[Execution, ...] = (self._pods, self._kubeflow)
         pauses = Pauses(self._clock)
         digests = ImageDigests(cluster, registries or Registries(), self._clock)
         self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
@@ -111,18 +112,14 @@ class RunReconciler:
             self._forget(key)
             self._tracking.run_is_gone(key)
             self._registration.run_is_gone(key)
-            await self._pods.release_all(key)
-            if body is not None:
-                return await self._kubeflow.release(body, _status(body))
-            self._kubeflow.forget(key)
-            return None
+            return _earliest(*[await execution.release(key, body) for execution in self._executions])
         status = _status(body)
         if status.completion_time is not None:
             self._forget(key)
             await self._recorder.acknowledge(body, status)
-            await self._execution_of(status).end(body, status)
+            ends = await self._execution_of(status).end(body, status)
             again = await self._follow_up(body, status) if is_followed_up(body) else None
-            return _earliest(again, await self._finished.look_after(body))
+            return _earliest(ends, again, await self._finished.look_after(body))
         await self._pods.release_of_others(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
@@ -143,7 +140,8 @@ class RunReconciler:
     def stop(self) -> None:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
         self._keeper.stop()
-        self._kubeflow.stop_watching()
+        for execution in self._executions:
+            execution.shut_down()
         self._cache.stop()
         self._whens.stop()
         self._registration.stop()
@@ -152,7 +150,8 @@ class RunReconciler:
     async def close(self) -> None:
         """Close the connections to stores and trackers."""
         await self._tracking.close()
-        await self._kubeflow.close()
+        for execution in self._executions:
+            await execution.close()
         await self._stores.close()
 
     async def _start(
@@ -168,10 +167,11 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
-        unusable = await stack.orchestrator.problem_with(self._cluster.kubernetes, stack.artifact_store)
+        unusable = await self._problem_with(stack)
         if unusable is not None:
-            message = f"Stack {stack.name} cannot be used: {unusable.message}"
-            return await self._wait(body, spec, status, STACK_NOT_READY, message)
+            return await self._wait(
+                body, spec, status, STACK_NOT_READY, f"Stack {stack.name} cannot be used: {unusable}"
+            )
         problem = _problem_of_spec(body, spec, stack)
         missing = self._earlier_runs.missing(body, spec) if problem is None else None
         if missing is not None:
@@ -198,6 +198,14 @@ class RunReconciler:
         started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
         held = await self._execution_of(status, stack).hold(body)
         return await self._advance(held, spec, started, choice) if held is not None else None
+
+    async def _problem_with(self, stack: UsableStack) -> str | None:
+        """Return why the orchestrator's pods cannot use the artifact store, or why that is not known; None where they can."""
+        try:
+            found = await stack.orchestrator.problem_with(self._cluster.kubernetes, stack.artifact_store)
+        except CAN_BE_TRIED_AGAIN as error:
+            return refusal_of(error, "The API server does not tell whether its components go together").message
+        return found.message if found is not None else None
 
     async def _wait(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, reason: str, message: str
@@ -385,7 +393,6 @@ class RunReconciler:
         return hold
 
     def _forget(self, key: Key) -> None:
-        self._pods.forget(key)
         self._cache.forget(key)
         self._whens.forget(key)
         self._keeper.forget(key)

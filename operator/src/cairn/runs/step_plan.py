@@ -70,6 +70,8 @@ def advance(step: Step, recorded: StepStatus, situation: Situation) -> StepStatu
         return _under_way(step, recorded, situation.attempt, situation)
     if recorded.state in ACTIVE:
         return _unobserved(step, recorded, situation)
+    if recorded.state == "Retrying" and situation.attempt is not None and situation.attempt.is_last:
+        return _not_tried_again(recorded, situation)
     return _waiting(recorded, situation)
 
 
@@ -93,7 +95,9 @@ def pending_deadline(step: Step, status: StepStatus, attempt: AttemptObservation
     timeout = timedelta(seconds=step.pending_timeout_seconds) + RESOLUTION
     if attempt is not None and attempt.kept_up_since is not None:
         return parse(attempt.kept_up_since) + timeout
-    if status.state != "Queued" or status.queued_time is None or (attempt is not None and attempt.fetching):
+    if status.state != "Queued" or status.queued_time is None:
+        return None
+    if attempt is not None and (attempt.fetching or attempt.awaits_turn):
         return None
     queued = parse(status.queued_time)
     if attempt is None:
@@ -200,6 +204,13 @@ def _unobserved(step: Step, recorded: StepStatus, situation: Situation) -> StepS
     if deadline is not None and situation.now >= deadline:
         return _pending_too_long(step, told, situation)
     return told
+
+
+def _not_tried_again(recorded: StepStatus, situation: Situation) -> StepStatus:
+    """Return the status of a step of which another attempt was awaited that will not be made."""
+    if situation.halt is not None:
+        return _not_started(recorded, situation.halt)
+    return _changed(recorded, state="Failed", next_attempt_time=None)
 
 
 def _waiting(recorded: StepStatus, situation: Situation) -> StepStatus:

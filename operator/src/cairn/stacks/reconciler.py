@@ -10,7 +10,7 @@ from cairn.api.conditions import find_condition, set_condition
 from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
 from cairn.components.errors import ComponentError
@@ -20,7 +20,9 @@ from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolut
 
 DEFAULT = "Default"
 RECHECK_SECONDS = 60.0
-"""How often a Stack whose deletion waits asks whether what it waits for is still there."""
+"""How often a Stack whose deletion waits, or that cannot be used, asks whether what it waits for is still there."""
+CHECK_SECONDS = 300.0
+"""How often it is asked for what no watch tells of."""
 
 
 class StackReconciler:
@@ -56,7 +58,10 @@ class StackReconciler:
         if problem is not None:
             resolution = replace(resolution, stack=None, reason=problem.reason, message=problem.message)
         await self._write(body, resolution, len(active))
-        return RECHECK_SECONDS if metadata.get("deletionTimestamp") or problem is not None else None
+        if metadata.get("deletionTimestamp") or problem is not None:
+            return RECHECK_SECONDS
+        elsewhere = resolution.stack is not None and resolution.stack.orchestrator.runs_elsewhere
+        return CHECK_SECONDS if elsewhere else None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:
         resolution = resolve_stack(self._cluster, key, body)
@@ -111,7 +116,13 @@ class StackReconciler:
 async def _problem_of(cluster: Cluster, resolution: Resolution) -> ComponentError | None:
     """Return why the orchestrator's pods cannot use the artifact store though both are ready, or None."""
     stack = resolution.stack
-    return await stack.orchestrator.problem_with(cluster.kubernetes, stack.artifact_store) if stack else None
+    if stack is None:
+        return None
+    try:
+        return await stack.orchestrator.problem_with(cluster.kubernetes, stack.artifact_store)
+    except CAN_BE_TRIED_AGAIN as error:
+        message = f"It is not to be found out whether orchestrator and artifact store go together: {error}; it is tried again."
+        return ComponentError(COMPONENTS_NOT_CHECKED, message)
 
 
 def _cause(status: StackStatus) -> tuple[object, ...]:

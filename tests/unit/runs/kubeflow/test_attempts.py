@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from cairn.api.time import parse
 from cairn.components.base import StoreUnavailableError
 from cairn.runs.kubeflow.attempts import NODE_NAME_ANNOTATION, Sight, attempts_of
 from cairn.runs.kubeflow.outputs import OutputsInvalidError, StepOutputs
+from cairn.runs.kubeflow.prelude import NOT_WRITTEN
 from cairn.runs.kubeflow.run_details import RunDetails, TaskDetails, details_of
 from cairn.runs.observation import AttemptObservation, Fault, KeptArtifact, Phase
-from tests.unit.builders import NOW, step
+from cairn.runs.pod import RESULTS_FILE
+from tests.unit.builders import NOW, outputs, step
 
 RECORDINGS = Path(__file__).parents[3] / "kfp/recordings"
 LATER = "2026-01-02T03:05:05Z"
@@ -30,7 +33,7 @@ def recorded(name: str, index: int = -1) -> RunDetails:
 def told(**tasks: str | None) -> RunDetails:
     """Return what is told of a run whose tasks have these states."""
     found = {name.replace("_", "-"): TaskDetails(state, NOW, None) for name, state in tasks.items()}
-    return RunDetails("1", "RUNNING", was_terminated=False, tasks=found)
+    return RunDetails("RUNNING", was_terminated=False, tasks=found)
 
 
 def pod(number: int | None = None, *, uid: str = "1", phase: str = "Running", **state: Any) -> JsonObject:
@@ -177,3 +180,63 @@ def test_a_step_whose_outputs_cannot_be_read_yet_waits_for_them():
     (train,) = seen(told(train="SUCCEEDED"), outputs={"train": away})
 
     assert (train.phase, train.reason) == (Phase.RUNNING, "EndpointUnreachable")
+
+
+class TestEndedFromOutside:
+    def test_a_driver_that_is_killed_with_its_run_is_no_failure_of_its_own(self):
+        details = replace(told(train_driver="FAILED"), was_terminated=True)
+
+        (attempt,) = seen(details)
+
+        assert (attempt.phase, attempt.fault, attempt.reason) == (Phase.FAILED, Fault.STOPPED, "Terminated")
+
+    def test_what_is_killed_with_its_run_has_not_failed_by_itself(self):
+        details = replace(told(train="RUNNING"), was_terminated=True)
+
+        (attempt,) = seen(details, pod(phase="Failed", terminated=ended(143)), logs={"1": "killed"})
+
+        assert (attempt.fault, attempt.reason, attempt.is_last) == (Fault.STOPPED, "Terminated", True)
+
+    def test_an_eviction_is_a_failure_as_kubeflow_pipelines_makes_no_difference(self):
+        evicted = pod(phase="Failed")
+        evicted["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+
+        (attempt,) = seen(told(train="RUNNING"), evicted)
+
+        assert (attempt.phase, attempt.fault, attempt.reason) == (Phase.FAILED, Fault.STEP, "Evicted")
+
+    def test_a_deadline_of_its_own_is_a_failure(self):
+        late = pod(phase="Failed")
+        late["spec"]["activeDeadlineSeconds"] = 1
+        late["status"] |= {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than that."}
+
+        (attempt,) = seen(told(train="RUNNING"), late)
+
+        assert (attempt.fault, attempt.reason) == (Fault.STEP, "DeadlineExceeded")
+
+
+class TestContainersBeside:
+    def test_a_step_may_be_called_as_a_container_of_argo_s(self):
+        body = pod(phase="Failed", terminated=ended(3))
+        body["metadata"]["annotations"][NODE_NAME_ANNOTATION] = "wine-x2.root.wait.executor"
+        body["status"]["containerStatuses"].append({"name": "wait", "state": {"terminated": ended(0)}})
+
+        (attempt,) = seen(told(wait="RUNNING"), body, names="wait", logs={"1": "exit status 3"})
+
+        assert (attempt.phase, attempt.exit_code) == (Phase.FAILED, 3)
+
+
+def test_a_step_that_nothing_is_seen_of_cannot_be_late():
+    (attempt,) = seen(told(train="PENDING"))
+
+    assert (attempt.phase, attempt.awaits_turn) == (Phase.WAITING, True)
+
+
+def test_results_that_were_not_written_are_told_as_elsewhere():
+    scored = step("train", outputs=outputs(results=["rmse"]))
+    log = f"{NOT_WRITTEN} {RESULTS_FILE}"
+    body = pod(phase="Failed", terminated=ended(68))
+
+    (attempt,) = attempts_of(Sight(told(train="RUNNING"), [body], parse(LATER), logs={"1": log}), {"train": scored})
+
+    assert attempt.reason == "ResultsInvalid"

@@ -14,11 +14,13 @@ from cairn.api.base import JsonObject
 from cairn.api.step import Step
 from cairn.components.errors import ComponentError
 from cairn.runs.container_status import started_at, statuses_of, terminated
-from cairn.runs.kubeflow.outputs import OutputsInvalidError, StepOutputs
+from cairn.runs.kubeflow.outputs import RESULTS_INVALID, OutputsInvalidError, StepOutputs
 from cairn.runs.kubeflow.prelude import NOT_WRITTEN
 from cairn.runs.kubeflow.run_details import DRIVER_SUFFIX, RunDetails, TaskDetails
 from cairn.runs.observation import AttemptObservation, Fault, Phase
+from cairn.runs.pod import RESULTS_FILE
 from cairn.runs.pod_observation import observe_pod
+from cairn.runs.results import parse_results
 from cairn.step.errors import OUTPUT_MISSING
 
 MAIN_CONTAINER = "main"
@@ -86,14 +88,11 @@ def _latest(
     sight: Sight,
 ) -> AttemptObservation | None:
     """Return the latest attempt of a step; None where there is none."""
-    known = seen or AttemptObservation(step.name, max(1, sight.recorded.get(step.name, 0)), Phase.WAITING)
+    number = max(1, sight.recorded.get(step.name, 0))
+    known = seen or AttemptObservation(step.name, number, Phase.WAITING, awaits_turn=True)
     state = task.state if task is not None else None
     if driver is not None and driver.state == "FAILED":
-        message = (
-            "Kubeflow Pipelines could not find out what it is to run with, such as a result that another step has not written; the "
-            f"log of the pod of {step.name}-driver tells."
-        )
-        return replace(known, phase=Phase.FAILED, fault=Fault.STEP, reason=DRIVER_FAILED, message=message, is_last=True)
+        return _terminated(known, driver) if sight.details.was_terminated else _not_driven(known)
     if state == "SUCCEEDED" and task is not None:
         return _succeeded(known, task, sight.outputs.get(step.name))
     if state == "FAILED" and task is not None:
@@ -107,6 +106,15 @@ def _latest(
     if seen is None and state == "RUNNING" and task is not None:
         return replace(known, phase=Phase.RUNNING, started=task.started)
     return known
+
+
+def _not_driven(known: AttemptObservation) -> AttemptObservation:
+    """Return an attempt that was to be made, and could not."""
+    message = (
+        "Kubeflow Pipelines could not find out what it is to run with, such as a result that another step has not written; the "
+        f"log of the pod of {known.step}{DRIVER_SUFFIX} tells."
+    )
+    return replace(known, phase=Phase.FAILED, fault=Fault.STEP, reason=DRIVER_FAILED, message=message, is_last=True)
 
 
 def _succeeded(
@@ -177,37 +185,52 @@ def _of_pod(step: Step, number: int, pod: JsonObject, sight: Sight) -> AttemptOb
     log = sight.logs.get(pod["metadata"]["uid"])
     logs = {step.name: log} if log is not None else {}
     seen = next(observe_pod(None, _with_container_of(step, pod), [(step, number)], logs, sight.now))
-    if ended is not None and ended["exitCode"] == 0:
+    if seen.phase is Phase.SUCCEEDED or (ended is not None and ended["exitCode"] == 0):
         return replace(
-            seen, phase=Phase.RUNNING, reason=None, message=None, fault=None, started=started_at(ended), ended=None
+            seen,
+            phase=Phase.RUNNING,
+            reason=None,
+            message=None,
+            fault=None,
+            started=started_at(ended) if ended is not None else seen.started,
+            ended=None,
         )
     if ended is not None and log is None:
         return replace(
             seen, phase=Phase.RUNNING, reason=None, message=None, fault=None, ended=None, wants_log_of=step.name
         )
-    return _with_own_exit_code(seen) if seen.phase is Phase.FAILED and seen.reason == "ExitCode" else seen
+    if seen.phase is not Phase.FAILED:
+        return seen
+    failed = replace(seen, fault=Fault.STEP)  # Kubeflow Pipelines makes no difference
+    return _with_own_exit_code(step, failed) if failed.reason == "ExitCode" else failed
 
 
 def _with_container_of(step: Step, pod: JsonObject) -> JsonObject:
-    """Return the pod as if the container of the step were named after it, as elsewhere."""
+    """Return the pod as if it had the container of the step alone, named after it, as elsewhere."""
 
-    def renamed(items: Iterable[JsonObject]) -> list[JsonObject]:
-        return [{**item, "name": step.name} if item["name"] == MAIN_CONTAINER else item for item in items]
+    def own(items: Iterable[JsonObject]) -> list[JsonObject]:
+        return [{**item, "name": step.name} for item in items if item["name"] == MAIN_CONTAINER]
 
     status = pod.get("status", {})
     return {
         **pod,
-        "spec": {**pod["spec"], "containers": renamed(pod["spec"]["containers"])},
-        "status": {**status, "containerStatuses": renamed(status.get("containerStatuses", ()))},
+        "spec": {**pod["spec"], "initContainers": [], "containers": own(pod["spec"]["containers"])},
+        "status": {
+            **status,
+            "initContainerStatuses": [],
+            "containerStatuses": own(status.get("containerStatuses", ())),
+        },
     }
 
 
-def _with_own_exit_code(failed: AttemptObservation) -> AttemptObservation:
+def _with_own_exit_code(step: Step, failed: AttemptObservation) -> AttemptObservation:
     """Return a failed attempt with the exit code of the step's own command, which the launcher only tells."""
     log = (failed.log_tail or "").rstrip()
     missing = next((line for line in log.splitlines() if line.startswith(NOT_WRITTEN)), None)
     if missing is not None:
         path = missing.removeprefix(NOT_WRITTEN).strip()
+        if path == RESULTS_FILE:
+            return replace(failed, reason=RESULTS_INVALID, message=str(parse_results(step, "")))
         message = f"The step wrote nothing to {path}; write it there, or remove it from outputs."
         return replace(failed, reason=OUTPUT_MISSING, message=message)
     match = _EXIT_STATUS.search(log)

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.conditions import find_condition
 from cairn.api.pipelinerun_status import OrchestratorRun, PipelineRunStatus, StepStatus
+from cairn.api.time import parse
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
-from cairn.clients.kfp import KubeflowPipelines
-from cairn.clients.kubernetes import PIPELINE_RUNS
+from cairn.clients.kubernetes import PIPELINE_RUNS, ForbiddenError
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR, ArtifactStore, StoreClient
+from cairn.components.base import StoreClient
 from cairn.components.connections import Connections
-from cairn.components.neighbours import Neighbours
-from cairn.components.orchestrator.kubeflow.orchestrator import Kubeflow
+from cairn.components.errors import ComponentError
 from cairn.runs.execution import Execution
 from cairn.runs.instances import RunSteps
 from cairn.runs.kubeflow.attempts import TERMINATED, TERMINATED_MESSAGE, Sight, attempts_of
-from cairn.runs.kubeflow.followed_run import FollowedRun, RunName
+from cairn.runs.kubeflow.followed_run import FollowedRun
+from cairn.runs.kubeflow.followed_runs import FollowedRuns
 from cairn.runs.kubeflow.objections import objections
-from cairn.runs.kubeflow.pods import KubeflowPods
+from cairn.runs.kubeflow.run_request import run_request
 from cairn.runs.kubeflow.scheduler import WholeRun
-from cairn.runs.kubeflow.site import Connected, Site
-from cairn.runs.kubeflow.submission import submission_of
 from cairn.runs.observation import AttemptObservation, Fault, Phase
+from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.planner import Observed, Plan, Trouble
 from cairn.runs.pod import PodContext
 from cairn.runs.scheduling import Launch, Scheduler
 from cairn.runs.states import ACTIVE, ENDED
+from cairn.runs.status import SUCCEEDED_CONDITION
 from cairn.runs.step_plan import Refusal
-from cairn.runs.workloads import Workloads
 from cairn.stacks.resolution import UsableStack
 
-FIRST_LOOK_SECONDS = 5.0
-"""How long the first answer about a run is waited for; it goes on beside the reconciles."""
+FIRST_LOOK_SECONDS = 0.5
+"""How long the first answer about a run is waited for, while other runs wait; one that comes later is told."""
 END_LOOK_SECONDS = 30.0
-"""How often a run that is being deleted is looked at though nothing is heard of it."""
+"""How often a run that is to end there is looked at though nothing is heard of it."""
+SECRETS_PATIENCE = timedelta(seconds=60)
+"""How long after a deletion a Secret may be missing: it may be about to be replaced."""
+SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
 RUN_DELETED = "KubeflowRunDeleted"
 NOT_RUN = "NotRun"
 NOT_ENDED = "KubeflowRunNotEnded"
-SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
+POD_NOT_STOPPED = "PodNotStopped"
+DELETION_WAITS = (
+    f"Deletion waits until the run has ended on Kubeflow Pipelines; to give up, take finalizer {FINALIZER} off."
+)
+COMPONENTS_GONE = Trouble(STACK_NOT_READY, "The components that the run began with are gone; create them again.")
 
 
 class KubeflowExecution(Execution):
@@ -53,20 +61,15 @@ class KubeflowExecution(Execution):
 
     def __init__(self, cluster: Cluster, stores: Connections[StoreClient], clock: Clock, wake: Wake) -> None:
         self._cluster = cluster
-        self._connected = Connected(Connections[KubeflowPipelines](cluster), stores)
         self._clock = clock
-        self._wake = wake
-        self._workloads = Workloads(cluster)
-        self._pods = KubeflowPods(cluster, self._pod_changed)
-        self._followed: dict[Key, tuple[str, FollowedRun]] = {}
-        """By run, with its UID."""
-        self._keys: dict[str, Key] = {}
-        """Runs by their IDs."""
+        self._runs = FollowedRuns(cluster, stores, wake)
 
     def scheduler(self, body: JsonObject, steps: RunSteps, stack: UsableStack) -> Scheduler | None:  # noqa: ARG002 - what is submitted is submitted
         """Return what submits a run; None as long as Kubeflow Pipelines has it. What is left then is not run any more."""
-        known = self._followed.get(key_of(body))
-        return WholeRun() if known is None or known[1].run_id is None or known[1].is_final else None
+        followed = self._runs.get(key_of(body))
+        if followed is None:
+            return None  # its components are gone
+        return WholeRun() if followed.run_id is None or followed.is_final else None
 
     async def problem_of(self, context: PodContext, steps: RunSteps) -> str | None:
         """Return what Kubeflow Pipelines cannot express of a run, or None."""
@@ -86,51 +89,48 @@ class KubeflowExecution(Execution):
         """Return the attempts as Kubeflow Pipelines, and its pods, show them."""
         recorded = {step.name: step for step in status.steps}
         observed = Observed(recorded, start_time=status.start_time)
-        followed = self._follow(body, steps, status, stack)
+        followed = self._runs.of(body, steps, status, stack)
         if followed is None or followed.is_unknown:
-            trouble = followed.problem if followed is not None else None
+            trouble = _trouble(followed.problem) if followed is not None else COMPONENTS_GONE
             as_recorded = tuple(_as_recorded(step) for step in status.steps if step.state in ACTIVE)
-            return replace(observed, attempts=as_recorded, trouble=trouble and Trouble(trouble.reason, trouble.message))
+            return replace(observed, attempts=as_recorded, trouble=trouble)
         run_id = followed.run_id
         if run_id is None:
             return observed
-        self._keys[run_id] = key_of(body)
         followed.recorded = {name for name, step in recorded.items() if step.state in ENDED}
-        orchestrator = followed.site.orchestrator
         followed.follow()
         await followed.looked(FIRST_LOOK_SECONDS)
-        seen = {(attempt.step, attempt.number): attempt for attempt in await self._seen(followed, steps, recorded)}
-        for name, step in recorded.items():
-            if step.state in ACTIVE and not followed.is_final and not any(of == name for of, _ in seen):
-                seen[name, step.attempts] = _as_recorded(step)
-        seen |= {(lost.step, lost.number): lost for lost in _lost(followed, status.steps, {name for name, _ in seen})}
-        trouble = followed.problem
+        attempts = list(await self._seen(followed, steps, recorded))
+        names = {attempt.step for attempt in attempts}
+        if not followed.is_final:
+            attempts += [_as_recorded(step) for step in status.steps if step.state in ACTIVE and step.name not in names]
+        lost = list(_lost(followed, status.steps, names))
+        names = {attempt.step for attempt in lost}
         return replace(
             observed,
-            attempts=tuple(seen.values()),
-            orchestrator_run=OrchestratorRun(id=run_id, url=orchestrator.url_of(run_id)),
+            attempts=(*(attempt for attempt in attempts if attempt.step not in names), *lost),
+            orchestrator_run=OrchestratorRun(id=run_id, url=followed.site.orchestrator.url_of(run_id)),
             is_whole=True,
-            trouble=trouble and Trouble(trouble.reason, trouble.message),
+            trouble=_trouble(followed.problem),
         )
 
     async def look_for_unanswered(self, body: JsonObject) -> None:
         """Ask whether a run was submitted: it may have been though no answer came."""
-        known = self._followed.get(key_of(body))
-        if known is not None:
-            known[1].seek()
-            await known[1].looked(FIRST_LOOK_SECONDS)
+        followed = self._runs.get(key_of(body))
+        if followed is not None:
+            followed.seek()
+            await followed.looked(FIRST_LOOK_SECONDS)
 
     async def launch(self, context: PodContext, steps: RunSteps, launches: Sequence[Launch]) -> Mapping[str, Refusal]:
         """Submit the run; return why it could not be, as far as that is known by then, by the step that is to begin."""
         names = [name for launch in launches for name, _ in launch.attempts]
-        followed = self._followed[context.run.namespace, context.run.name][1]
-        if followed.run_id is not None:
-            return {
-                names[0]: Refusal(
-                    NOT_RUN, f"Kubeflow Pipelines has ended run {followed.run_id} without it.", final=True
-                )
-            }
-        followed.submit(submission_of(context, steps, names, followed.site.orchestrator))
+        followed = self._runs.get((context.run.namespace, context.run.name))
+        if followed is None:
+            return {names[0]: Refusal(COMPONENTS_GONE.reason, COMPONENTS_GONE.message)}
+        if followed.is_final:
+            message = f"Kubeflow Pipelines has ended run {followed.run_id} without it."
+            return {names[0]: Refusal(NOT_RUN, message, final=True)}
+        followed.submit(run_request(context, steps, names, followed.site.orchestrator))
         await followed.looked(FIRST_LOOK_SECONDS)
         problem = followed.problem
         if followed.run_id is not None or problem is None:
@@ -139,14 +139,18 @@ class KubeflowExecution(Execution):
 
     async def stop(self, body: JsonObject, planned: Plan) -> None:
         """End the run where all of it is to end, else the pods of attempts that have taken too long."""
-        known = self._followed.get(key_of(body))
-        if known is None or not planned.stops:
+        followed = self._runs.get(key_of(body))
+        if followed is None:
             return
         if planned.is_ending:
-            known[1].terminate()
+            followed.terminate()
             return
-        seen = [stop for stop in planned.stops if stop.attempt.pod_name is not None]
-        await self._workloads.stop(known[1].site.orchestrator.config.namespace, seen)
+        for stop in planned.stops:
+            try:
+                await self._runs.pods.stop(followed.site.orchestrator.config.namespace, stop)
+            except ForbiddenError as error:
+                note = f"The pod of step {stop.attempt.step} cannot be stopped: {error.message}"
+                await self._cluster.events.record(body, "Warning", POD_NOT_STOPPED, "Stop", note[:1024])
 
     async def release_settled(self, body: JsonObject, steps: RunSteps, statuses: Iterable[StepStatus]) -> None:
         """Nothing is held."""
@@ -154,127 +158,114 @@ class KubeflowExecution(Execution):
     async def release_of_others(self, body: JsonObject) -> None:
         """Nothing is held."""
 
-    async def end(self, body: JsonObject, status: PipelineRunStatus) -> None:  # noqa: ARG002 - it has ended there, too
-        """Stop following a run that has ended, and let its deletion go on."""
-        self.forget(key_of(body))
-        await self._let_go(body)
+    async def end(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """See that a run that has ended does not go on there; return in how many seconds to look at it again.
 
-    async def release(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
-        """End a run that is being deleted; return in how many seconds to look at it again, None once it may go."""
-        if FINALIZER not in (body["metadata"].get("finalizers") or ()):
-            self.forget(key_of(body))
+        One that has succeeded has nothing left to run, and may say so a moment later.
+        """
+        if not _is_held(body):
+            self._runs.forget(key_of(body))
             return None
-        followed = self._follow(body, None, status, None) if status.completion_time is None else None
-        if followed is not None:
-            followed.terminate()
-            await followed.looked(FIRST_LOOK_SECONDS)
-            problem = followed.problem
-            if not followed.is_ending and (problem is None or problem.reason not in SECRET_REASONS):
-                if problem is not None:
-                    note = f"Deletion waits until the run has ended on Kubeflow Pipelines. {problem.message}"
-                    await self._cluster.events.record(body, "Warning", problem.reason, "Delete", note[:1024])
+        succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
+        if succeeded is None or succeeded.status != "True":
+            followed = await self._terminated(body, status)
+            if followed is not None and not followed.is_ending:
                 return END_LOOK_SECONDS
-        if status.stack is not None and status.completion_time is None and (followed is None or not followed.is_ending):
-            note = "Its way into Kubeflow Pipelines is gone; if the run goes on there, terminate it there."
-            await self._cluster.events.record(body, "Warning", NOT_ENDED, "Delete", note)
-        await self.end(body, status)
+        await self._let_go(body)
         return None
 
-    def forget(self, key: Key) -> None:
-        """Stop following a run."""
-        known = self._followed.pop(key, None)
-        if known is not None:
-            known[1].stop()
-            self._keys.pop(known[1].run_id or "", None)
-            self._pods.forget(known[1].run_id or "")
+    async def release(self, key: Key, body: JsonObject | None) -> float | None:
+        """End a run that is being deleted; return in how many seconds to look at it again."""
+        if body is None or not _is_held(body):
+            self._runs.forget(key)
+            return None
+        status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
+        succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
+        if succeeded is None or succeeded.status != "True":
+            followed = await self._terminated(body, status)
+            if followed is not None and not followed.is_ending and not self._has_no_way(body, followed):
+                await self._tell_that_it_waits(body, followed.problem)
+                return END_LOOK_SECONDS
+            if status.stack is not None and (followed is None or not followed.is_ending):
+                note = "Its way into Kubeflow Pipelines is gone; if the run goes on there, terminate it there."
+                await self._cluster.events.record(body, "Warning", NOT_ENDED, "Delete", note)
+        await self._let_go(body)
+        return None
+
+    def shut_down(self) -> None:
+        """Watch pods no longer, and follow no run."""
+        self._runs.shut_down()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connected.servers.close()
+        await self._runs.close()
 
-    def stop_watching(self) -> None:
-        """Watch pods no longer, and follow no run."""
-        self._pods.stop()
-        for key in list(self._followed):
-            self.forget(key)
-
-    async def _let_go(self, body: JsonObject) -> None:
-        finalizers = body["metadata"].get("finalizers") or []
-        if FINALIZER in finalizers:
-            kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
-            await self._cluster.set_finalizers(PIPELINE_RUNS, self._cluster.runs, body, kept)
-
-    def _follow(
-        self, body: JsonObject, steps: RunSteps | None, status: PipelineRunStatus, stack: UsableStack | None
-    ) -> FollowedRun | None:
-        """Return what follows a run; None where its components are gone."""
-        key, uid = key_of(body), body["metadata"]["uid"]
-        site = self._site(key[0], status, stack)
-        known = self._followed.get(key)
-        if known is not None and known[0] == uid:
-            known[1].site = site or known[1].site
-            return known[1]
-        self.forget(key)
-        if site is None:
-            return None
-        spec, name = body["spec"], body["metadata"]["name"]
-        run_name = RunName(f"{name}-{uid}", spec["pipeline"], spec.get("experiment") or spec["pipeline"])
-        run_id = status.orchestrator_run.id if status.orchestrator_run is not None else None
-        by_name = steps.by_name if steps is not None else {}
-        followed = FollowedRun(run_name, run_id, by_name, site, lambda: self._wake(key))
-        self._followed[key] = uid, followed
+    async def _terminated(self, body: JsonObject, status: PipelineRunStatus) -> FollowedRun | None:
+        """Return a run that is to end there; None where its components are gone."""
+        followed = self._runs.of(body, None, status, None)
+        if followed is not None:
+            followed.terminate()
+            followed.follow()
+            await followed.looked(FIRST_LOOK_SECONDS)
         return followed
 
-    def _site(self, namespace: str, status: PipelineRunStatus, stack: UsableStack | None) -> Site | None:
-        """Return where a run is carried out: by the components that it has begun with, as they are now."""
-        begun_with = status.stack.components if status.stack is not None else stack.components if stack else ()
-        names = {component.type: component.name for component in begun_with}
-        neighbours = Neighbours(self._cluster, namespace)
-        orchestrator = neighbours.component(names.get(ORCHESTRATOR, ""))
-        store = neighbours.component(names.get(ARTIFACT_STORE, ""))
-        if not isinstance(orchestrator, Kubeflow):
-            return None
-        return Site(orchestrator, store if isinstance(store, ArtifactStore) else None, self._connected)
+    def _has_no_way(self, body: JsonObject, followed: FollowedRun) -> bool:
+        """Return whether what is needed to log in has gone before the run, as where a namespace is deleted."""
+        since = self._clock.now() - parse(body["metadata"]["deletionTimestamp"])
+        problem = followed.problem
+        return problem is not None and problem.reason in SECRET_REASONS and since >= SECRETS_PATIENCE
+
+    async def _tell_that_it_waits(self, body: JsonObject, problem: ComponentError | None) -> None:
+        if problem is not None:
+            note = f"{DELETION_WAITS} {problem.message}"
+            await self._cluster.events.record(body, "Warning", problem.reason, "Delete", note[:1024])
+
+    async def _let_go(self, body: JsonObject) -> None:
+        self._runs.forget(key_of(body))
+        kept = [finalizer for finalizer in body["metadata"]["finalizers"] if finalizer != FINALIZER]
+        await self._cluster.set_finalizers(PIPELINE_RUNS, self._cluster.runs, body, kept)
 
     async def _seen(
         self, followed: FollowedRun, steps: RunSteps, recorded: Mapping[str, StepStatus]
     ) -> Iterable[AttemptObservation]:
-        run_id, namespace = followed.run_id or "", followed.site.orchestrator.config.namespace
+        run_id, namespace, pods = followed.run_id or "", followed.site.orchestrator.config.namespace, self._runs.pods
         if followed.details is None:
             return ()
-        pods = list(self._pods.of(namespace, run_id))
+        of_run = list(pods.of(namespace, run_id))
         sight = Sight(
             followed.details,
-            pods,
+            of_run,
             self._clock.now(),
-            are_all_pods_seen=await self._pods.are_seen(namespace),
+            are_all_pods_seen=await pods.are_seen(namespace),
             recorded={name: step.attempts for name, step in recorded.items()},
             outputs=dict(followed.outputs),
-            logs=self._pods.logs_of(run_id),
+            logs=pods.logs_of(run_id),
         )
         seen = list(attempts_of(sight, steps.by_name))
         wanted = {attempt.pod_uid for attempt in seen if attempt.wants_log_of is not None}
-        for pod in pods:
+        for pod in of_run:
             if pod["metadata"]["uid"] in wanted:
-                self._pods.read_log(run_id, pod)
+                pods.read_log(run_id, pod)
         return seen
 
-    def _pod_changed(self, run_id: str) -> None:
-        key = self._keys.get(run_id)
-        if key is not None:
-            self._followed[key][1].look_again()
-            self._wake(key)
+
+def _is_held(body: JsonObject) -> bool:
+    return FINALIZER in (body["metadata"].get("finalizers") or ())
+
+
+def _trouble(problem: ComponentError | None) -> Trouble | None:
+    return Trouble(problem.reason, problem.message) if problem is not None else None
 
 
 def _as_recorded(step: StepStatus) -> AttemptObservation:
     """Return an attempt of which nothing new is known."""
     phase = Phase.RUNNING if step.state == "Running" else Phase.WAITING
-    return AttemptObservation(step.name, step.attempts, phase, pod_name=step.pod_name, started=step.start_time)
+    return AttemptObservation(
+        step.name, step.attempts, phase, pod_name=step.pod_name, started=step.start_time, awaits_turn=True
+    )
 
 
-def _lost(
-    followed: FollowedRun, recorded: Iterable[StepStatus], seen: frozenset[str] | set[str]
-) -> Iterable[AttemptObservation]:
+def _lost(followed: FollowedRun, recorded: Iterable[StepStatus], seen: Container[str]) -> Iterable[AttemptObservation]:
     """Yield the steps that will not run any more, since their run has been deleted, or was ended."""
     details = followed.details
     if followed.is_gone:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from cairn.api.base import JsonObject
@@ -16,9 +15,12 @@ from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.pause import pause
 from cairn.clients.rest import RestError
 from cairn.components.errors import ComponentError
-from cairn.runs.kubeflow.outputs import NOTHING, OutputsInvalidError, StepOutputs, writes_nothing
+from cairn.runs.kubeflow.output_reading import UNFORESEEN, OutputReading
+from cairn.runs.kubeflow.outputs import StepOutputs
 from cairn.runs.kubeflow.run_details import RunDetails, details_of
 from cairn.runs.kubeflow.site import Site
+from cairn.runs.kubeflow.submission import RunName, Submission
+from cairn.runs.workloads import refusal_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,22 +30,8 @@ LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_OF_TROUBLE_SECONDS = 30.0
 TOLD_AFTER_SECONDS = 10.0
 """How long nothing is to be heard of a run before people are told: a server that is restarted is nobody's concern."""
-LATE_SECONDS = 10.0
-"""How long after a request without an answer the run that it asked for may still turn up."""
-UNFORESEEN = ComponentError(
-    "FollowingFailed", "Cairn fails in a way that it does not foresee; its log says how. Report it."
-)
-
-
-@dataclass(frozen=True)
-class RunName:
-    """What a run is found by."""
-
-    display_name: str
-    """What people see it under, which no other run has."""
-    pipeline: str
-    experiment: str
-    """Name of its experiment, unless the orchestrator has one for all runs."""
+SETTLES_SECONDS = 10.0
+"""How long after a run's end more of its tasks may be told of."""
 
 
 class FollowedRun:
@@ -56,35 +44,44 @@ class FollowedRun:
         self._name = name
         self._steps = steps
         self._told = told
-        self._submission: JsonObject | None = None
-        """What is to be submitted."""
-        self._is_sought = False
-        """Whether it is to be found out whether it was submitted."""
+        self._submission = Submission(name, run_id)
+        self._reading = OutputReading(told)
         self._is_to_end = False
-        self._late_until = 0.0
-        """Until when a run may still turn up that was asked for, on the monotonic clock."""
         self._heard = time.monotonic()
         """When something was heard of it last."""
         self._settled: float | None = None
-        """Since when nothing of it is to come, on the monotonic clock."""
+        """Since when it has ended, and its tasks tell so."""
         self._problem: ComponentError | None = None
+        self._urgent = asyncio.Event()
+        """Set when it is to be looked at whatever the pause."""
         self._news = asyncio.Event()
+        """Set when there may be something to see."""
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.site = site
-        """Where it is carried out; may be replaced."""
+        """Where it is carried out; replaced when its components change."""
         self.recorded: Container[str] = frozenset()
-        """Steps whose end is recorded, so that nothing more is to be found out of them."""
-        self.run_id = run_id
+        """Steps whose end is recorded, so that nothing more is to be found out of them; replaced when there are more."""
         self.details: RunDetails | None = None
-        self.outputs: dict[str, StepOutputs | ComponentError] = {}
-        self._reading: dict[str, asyncio.Task[None]] = {}
         self.is_gone = False
         """Whether somebody has deleted it."""
-        self.was_never_submitted = False
-        """Whether it is known that it was not."""
         self.is_refused = False
         """Whether another try to submit it can only be refused alike."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Its ID, once it is found or created."""
+        return self._submission.run_id
+
+    @property
+    def outputs(self) -> Mapping[str, StepOutputs | ComponentError]:
+        """What steps have written that have succeeded, or why that is not known."""
+        return self._reading.outputs
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is yet to be found out whether it was submitted, which it is not any more."""
+        return self._submission.is_unknown
 
     @property
     def problem(self) -> ComponentError | None:
@@ -93,57 +90,51 @@ class FollowedRun:
         return self._problem if is_new or time.monotonic() - self._heard >= TOLD_AFTER_SECONDS else None
 
     @property
-    def has_ended(self) -> bool:
-        """Whether nothing of it runs any more, or will."""
-        return self.is_gone or self.was_never_submitted or (self.details is not None and self.details.has_ended)
-
-    @property
     def is_final(self) -> bool:
-        """Whether nothing more is to be heard of it: its tasks may be told of some seconds after its end."""
-        return self._settled is not None and time.monotonic() - self._settled >= LATE_SECONDS
+        """Whether nothing more is to be heard of it."""
+        if self.is_gone:
+            return True
+        return self._settled is not None and time.monotonic() - self._settled >= SETTLES_SECONDS
 
     @property
     def is_ending(self) -> bool:
-        """Whether it has ended, or is about to: Kubeflow Pipelines says so."""
-        return self.has_ended or (self.details is not None and self.details.was_terminated)
+        """Whether Kubeflow Pipelines says that it has ended, or is about to; or that it is not there."""
+        if self.is_gone or self._submission.was_never_made:
+            return True
+        return self.details is not None and (self.details.has_ended or self.details.was_terminated)
 
     def follow(self) -> None:
         """Go on looking at it."""
         if self._task is None and not self._is_over:
             self._task = asyncio.create_task(self._follow())
 
-    def look_again(self) -> None:
-        """Look at it at once."""
+    def nudge(self) -> None:
+        """Look at it soon: one of its pods has changed."""
         self._news.set()
         self.follow()
 
     def stop(self) -> None:
         """Stop looking at it."""
-        for task in (self._task, *self._reading.values()):
-            if task is not None:
-                task.cancel()
+        self._reading.stop()
+        if self._task is not None:
+            self._task.cancel()
 
-    def submit(self, body: JsonObject) -> None:
+    def submit(self, request: JsonObject) -> None:
         """Have it run, unless it does: what was asked for before, without an answer, is found by its name."""
-        if self.run_id is None and self._submission is None:
-            self._submission = body
-            self._is_sought = self.was_never_submitted = self.is_refused = False
-            self._begin_anew()
+        if self._submission.submit(request):
+            self._look_at_once()
 
     def seek(self) -> None:
         """Have it found out whether it was submitted; it is not submitted any more."""
-        self._submission = None
-        if self.run_id is None and not self._is_sought:
-            self._is_sought = True
-            self.is_refused = False
-            self._begin_anew()
+        if self._submission.seek():
+            self._look_at_once()
 
     def terminate(self) -> None:
         """Have it end, once it is found."""
         if not self._is_to_end:
             self._is_to_end = True
-            self.seek()
-            self.look_again()
+            self._submission.seek()
+            self._look_at_once()
 
     async def looked(self, seconds: float) -> None:
         """Wait until it was asked for, at most so long."""
@@ -153,18 +144,18 @@ class FollowedRun:
         except TimeoutError:
             return
 
-    @property
-    def is_unknown(self) -> bool:
-        """Whether it is yet to be found out whether it was submitted."""
-        return self.run_id is None and self._is_sought and not self.was_never_submitted
+    def _look_at_once(self) -> None:
+        self.is_refused = False
+        self._looked.clear()
+        self._urgent.set()
+        self._news.set()
+        self.follow()
 
     @property
     def _is_over(self) -> bool:
-        if self.is_gone or self.was_never_submitted:
-            return True
         if self.run_id is None:
-            return self.is_refused or (self._submission is None and not self._is_sought)
-        return self.is_final and not self._unread()
+            return self.is_refused or not self._submission.is_wanted
+        return self.is_gone or (self.is_final and not self._unread())
 
     def _unread(self) -> list[str]:
         """Return the steps that have succeeded and whose outputs are not known."""
@@ -173,17 +164,14 @@ class FollowedRun:
             name
             for name, task in tasks.items()
             if name in self._steps and name not in self.recorded
-            if task.state == "SUCCEEDED" and not _is_known(self.outputs.get(name))
+            if task.state == "SUCCEEDED" and not self._reading.is_done(name)
         ]
-
-    def _begin_anew(self) -> None:
-        self._looked.clear()
-        self.look_again()
 
     async def _follow(self) -> None:
         seconds, known = SHORTEST_PAUSE_SECONDS, self._known()
         try:
             while not self._is_over:
+                self._urgent.clear()
                 self._news.clear()
                 was_well = self._problem is None
                 await self._look()
@@ -193,10 +181,21 @@ class FollowedRun:
                 changed = known != before if self._problem is None else was_well
                 longest = LONGEST_PAUSE_SECONDS if self._problem is None else LONGEST_PAUSE_OF_TROUBLE_SECONDS
                 seconds = SHORTEST_PAUSE_SECONDS if changed else min(longest, 2 * seconds)
-                if not self._is_over:
-                    await pause(seconds, self._news)
+                await self._pause(seconds)
         finally:
             self._task = None
+        if self._known() != known:
+            self._told()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until it is to be looked at again: what its pods do is no reason where the server is in trouble."""
+        if self._is_over:
+            return
+        if self._problem is None:
+            await pause(SHORTEST_PAUSE_SECONDS, self._urgent)
+            await pause(max(0.0, seconds - SHORTEST_PAUSE_SECONDS), self._news)
+        else:
+            await pause(seconds, self._urgent)
 
     async def _look(self) -> None:
         """Bring it a step further, as far as that goes."""
@@ -208,7 +207,8 @@ class FollowedRun:
         except ComponentError as error:
             self._problem = error
         except CAN_BE_TRIED_AGAIN as error:
-            logger.warning("Run %s on Kubeflow Pipelines cannot be looked at: %s", self._name.display_name, error)
+            refusal = refusal_of(error, "The API server does not tell how Kubeflow Pipelines is reached")
+            self._problem = ComponentError(refusal.reason, refusal.message)
         except Exception:
             logger.exception("Run %s on Kubeflow Pipelines cannot be followed", self._name.display_name)
             self._problem = UNFORESEEN
@@ -219,11 +219,13 @@ class FollowedRun:
 
     async def _go_on(self, server: KubeflowPipelines) -> None:
         if self.run_id is None:
-            await self._find_or_create(server)
-        if self.run_id is None:
+            await self._submission.go_on(server, self.site)
+        run_id = self.run_id
+        if run_id is None:
             return
-        await self._ask(server, self.run_id)
-        self._read_outputs(self.run_id)
+        await self._ask(server, run_id)
+        for name in self._unread():
+            self._reading.begin(self._steps[name], lambda step: self.site.outputs(self._name.pipeline, run_id, step))
 
     async def _ask(self, server: KubeflowPipelines, run_id: str) -> None:
         try:
@@ -240,73 +242,14 @@ class FollowedRun:
         elif self._settled is None:
             self._settled = time.monotonic()
 
-    def _read_outputs(self, run_id: str) -> None:
-        """Begin to read what is not read yet."""
-        for name in self._unread():
-            if writes_nothing(self._steps[name]):
-                self.outputs[name] = NOTHING
-            elif name not in self._reading:
-                self._reading[name] = asyncio.create_task(self._read(run_id, name))
-
-    async def _find_or_create(self, server: KubeflowPipelines) -> None:
-        """Find the run, or create it where it is to be submitted.
-
-        Two operators, one of which is about to be stopped, may both create it: the oldest counts, and the others are ended.
-        """
-        config = self.site.orchestrator.config
-        experiment = await server.experiment_named(
-            config.experiment or self._name.experiment, config.namespace if await server.has_several_users() else None
-        )
-        found = await server.runs_named(self._name.display_name, experiment)
-        if not found and self._submission is not None and time.monotonic() >= self._late_until:
-            await self._create(server, experiment, self._submission)
-            found = await server.runs_named(self._name.display_name, experiment)
-        for needless in found[1:]:
-            await server.terminate(str(needless["run_id"]))
-        if found:
-            self.run_id = str(found[0]["run_id"])
-        elif self._submission is None and time.monotonic() >= self._late_until:
-            self.was_never_submitted = True
-
-    async def _create(self, server: KubeflowPipelines, experiment: str, body: JsonObject) -> None:
-        self._late_until = time.monotonic() + LATE_SECONDS
-        try:
-            await server.create_run({**body, "experiment_id": experiment})
-        except RefusedError as error:
-            if not error.may_pass:
-                self._late_until = 0.0
-            raise
-        self._late_until = 0.0
-
-    async def _read(self, run_id: str, name: str) -> None:
-        """Read what a step has written, which may take longer than anything else."""
-        before = self.outputs.get(name)
-        try:
-            self.outputs[name] = await self.site.outputs(self._name.pipeline, run_id, self._steps[name])
-        except ComponentError as error:
-            self.outputs[name] = error
-        except CAN_BE_TRIED_AGAIN as error:
-            logger.warning("What step %s of run %s wrote cannot be read: %s", name, self._name.display_name, error)
-        except Exception:
-            logger.exception("What step %s of run %s wrote cannot be read", name, self._name.display_name)
-            self.outputs[name] = UNFORESEEN
-        finally:
-            del self._reading[name]
-        if str(before) != str(self.outputs.get(name)):
-            self._told()
-
     def _known(self) -> object:
         """Return what there is to tell."""
         problem = self.problem
         return (
-            (self.run_id, self.details),
-            (self.is_gone, self.was_never_submitted, self.is_refused, self.is_final),
+            (self.run_id, self.details, self._submission.was_never_made),
+            (self.is_gone, self.is_refused, self.is_final),
             (problem.reason, problem.message) if problem is not None else None,
         )
-
-
-def _is_known(outputs: StepOutputs | ComponentError | None) -> bool:
-    return isinstance(outputs, StepOutputs | OutputsInvalidError)
 
 
 def _is_final(error: RestError) -> bool:

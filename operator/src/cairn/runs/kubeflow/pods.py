@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 
 from cairn.api.base import JsonObject
 from cairn.clients.cluster import Cluster
 from cairn.clients.informer import Informer
-from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, PODS, InvalidError, NotFoundError
+from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, PODS, ForbiddenError, InvalidError, NotFoundError
 from cairn.clients.store import ObjectStore
 from cairn.runs.kubeflow.attempts import MAIN_CONTAINER
 from cairn.runs.needed import needed_of_pod
+from cairn.runs.observation import STOPPING_DEADLINE_SECONDS
+from cairn.runs.planner import Stop, StopMode
 
 logger = logging.getLogger(__name__)
 
 RUN_LABEL = "pipeline/runid"
 LOG_TAIL_LINES = 40
 LOG_TAIL_BYTES = 16 * 1024
+LOG_PAUSES_SECONDS = (1.0, 2.0, 4.0)
+"""After each try to read a log."""
 SYNC_SECONDS = 15.0
 """How long the pods of a namespace are waited for: they may not be the operator's to see, or be in another cluster."""
 LONGEST_WAIT_SECONDS = 1.0
@@ -41,6 +45,8 @@ class KubeflowPods:
         self._began: dict[str, float] = {}
         """When the watch of a namespace began, on the monotonic clock."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: set[str] = set()
+        """UIDs of the pods whose logs are being read."""
         self._logs: dict[str, dict[str, str]] = {}
         """The ends of the logs of failed steps, by run and UID of the pod."""
 
@@ -60,21 +66,38 @@ class KubeflowPods:
                     await synced.wait()
         return synced.is_set() or time.monotonic() - self._began[namespace] >= SYNC_SECONDS
 
-    def logs_of(self, run_id: str) -> dict[str, str]:
+    def logs_of(self, run_id: str) -> Mapping[str, str]:
         """Return the ends of logs that were read of a run, by the UIDs of pods."""
-        return self._logs.setdefault(run_id, {})
+        return self._logs.get(run_id, {})
 
     def read_log(self, run_id: str, pod: JsonObject) -> None:
         """Have the end of the log of a step read."""
         uid = pod["metadata"]["uid"]
-        if uid not in self.logs_of(run_id):
+        logs = self._logs.setdefault(run_id, {})
+        if uid not in logs and uid not in self._reading:
+            self._reading.add(uid)
             self._begin(self._read(run_id, pod))
+
+    async def stop(self, namespace: str, stop: Stop) -> None:
+        """End an attempt by its pod, where it is to be seen; raises ApiError."""
+        name, uid = stop.attempt.pod_name, stop.attempt.pod_uid
+        if name is None or uid is None:
+            return
+        try:
+            if stop.mode is StopMode.GRACEFUL:
+                deadline = {"spec": {"activeDeadlineSeconds": STOPPING_DEADLINE_SECONDS}}
+                stopped = await self._cluster.kubernetes.merge(PODS, namespace, name, deadline)
+                self._stores[namespace].put(needed_of_pod(stopped))
+            else:
+                await self._cluster.kubernetes.delete(PODS, namespace, name, uid=uid)
+        except NotFoundError:
+            return  # it has gone by itself, which is about to be seen
 
     def forget(self, run_id: str) -> None:
         """Forget the logs of a run."""
         self._logs.pop(run_id, None)
 
-    def stop(self) -> None:
+    def shut_down(self) -> None:
         """Watch no longer."""
         for task in self._tasks:
             task.cancel()
@@ -91,18 +114,30 @@ class KubeflowPods:
         self._told(_run_of(pod) or "")
 
     async def _read(self, run_id: str, pod: JsonObject) -> None:
-        metadata = pod["metadata"]
+        uid = pod["metadata"]["uid"]
         try:
-            text = await self._cluster.kubernetes.pod_log(
-                metadata["namespace"], metadata["name"], MAIN_CONTAINER, lines=LOG_TAIL_LINES, limit=LOG_TAIL_BYTES
-            )
-        except (NotFoundError, InvalidError):
-            text = ""
-        except CAN_BE_TRIED_AGAIN as error:
-            logger.warning("The log of pod %s cannot be read: %s", metadata["name"], error)
-            text = ""
-        self.logs_of(run_id)[metadata["uid"]] = text
-        self._told(run_id)
+            text = await self._log_of(pod)
+        finally:
+            self._reading.discard(uid)
+        logs = self._logs.get(run_id)
+        if logs is not None:
+            logs[uid] = text
+            self._told(run_id)
+
+    async def _log_of(self, pod: JsonObject) -> str:
+        """Return the end of a log; an empty text where it is not to be had, which is not waited for much longer."""
+        metadata = pod["metadata"]
+        for seconds in LOG_PAUSES_SECONDS:
+            try:
+                return await self._cluster.kubernetes.pod_log(
+                    metadata["namespace"], metadata["name"], MAIN_CONTAINER, lines=LOG_TAIL_LINES, limit=LOG_TAIL_BYTES
+                )
+            except (NotFoundError, InvalidError, ForbiddenError):
+                return ""
+            except CAN_BE_TRIED_AGAIN as error:
+                logger.warning("The log of pod %s cannot be read: %s", metadata["name"], error)
+            await asyncio.sleep(seconds)
+        return ""
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

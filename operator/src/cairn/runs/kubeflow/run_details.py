@@ -14,8 +14,9 @@ from cairn.api.base import JsonObject
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 NAMES = frozenset({"root", "executor"})
+"""Tasks of its own, in one list with those of the pipeline."""
 DRIVER_SUFFIX = "-driver"
-"""What it calls its own tasks, beside those of the pipeline and by the same names."""
+"""Ends the name of the task that finds out what another one is to run with."""
 UNDER_WAY = frozenset({"PENDING", "RUNNING", "CANCELING", "PAUSED"})
 NEVER = frozenset({"0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"})
 """Times of what has not happened."""
@@ -36,7 +37,6 @@ class TaskDetails:
 class RunDetails:
     """One run."""
 
-    id: str
     state: str | None
     """None shortly after it was created."""
     was_terminated: bool
@@ -59,7 +59,6 @@ def details_of(run: JsonObject) -> RunDetails:
     """Return what is told of a run."""
     tasks = (run.get("run_details") or {}).get("task_details") or ()
     return RunDetails(
-        id=str(run.get("run_id", "")),
         state=_state(run),
         was_terminated=any(item.get("state") == "CANCELING" for item in (run, *(run.get("state_history") or ()))),
         tasks={

@@ -26,6 +26,8 @@ from cairn.runs.validation import environment_name
 RESULTS_ARTIFACT = "results.json"
 """The output artifact that the operator reads results from; no artifact of a step has a dot in its name."""
 IMPORTER_PREFIX = f"{RESERVED_PREFIX}import-"
+LONGEST_BACKOFF_SECONDS = 31_536_000
+"""Argo gives a task up when so much time has passed since its first attempt began."""
 SCHEMA_VERSION = "0.0.1"
 """Of the types of artifacts."""
 TYPES: Mapping[ArtifactType, str] = {
@@ -297,10 +299,6 @@ def _retry(retry: Retry | None) -> JsonObject:
         "backoffMaxDuration": f"{LONGEST_BACKOFF_SECONDS}s",
     }
     return {"retryPolicy": policy}
-
-
-LONGEST_BACKOFF_SECONDS = 31_536_000
-"""Argo gives a task up when so much time has passed since its first attempt began."""
 
 
 def _resources(resources: ResourceRequirements | None) -> JsonObject:

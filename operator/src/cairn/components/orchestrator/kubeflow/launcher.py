@@ -106,11 +106,18 @@ def _leads_elsewhere(settings: _Settings | None, store: S3) -> str | None:
         return None
     if settings is None:
         return f"says nothing of s3 in its key providers, so that steps would look for the bucket at AWS, not at {endpoint}"
-    if settings.endpoint.split("//")[-1].rstrip("/") != urlsplit(endpoint).netloc:
+    is_plain = endpoint.startswith("http://")
+    if _server(settings.endpoint, is_plain=is_plain) != _server(endpoint, is_plain=is_plain):
         return f"has the endpoint {settings.endpoint or 'of AWS'} for s3, and artifact store {store.name} {endpoint}"
-    if bool(settings.plain) != endpoint.startswith("http://"):
+    if bool(settings.plain) != is_plain:
         return f"has disableSSL: {_yaml(bool(settings.plain))} for s3, and artifact store {store.name} {endpoint}"
     return None
+
+
+def _server(endpoint: str, *, is_plain: bool) -> tuple[str | None, int]:
+    """Return host and port of an endpoint, which may be written without its scheme."""
+    parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+    return parts.hostname, parts.port or (80 if is_plain else 443)
 
 
 async def _problem_with_credentials(

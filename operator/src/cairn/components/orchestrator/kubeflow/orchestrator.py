@@ -31,6 +31,7 @@ class Kubeflow(Orchestrator[KubeflowConfig]):
 
     flavor = "kubeflow"
     config_model = KubeflowConfig
+    runs_elsewhere = True
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -14,6 +15,8 @@ MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 """The token that every pod of a ServiceAccount has: it tells which one that is."""
 LIFETIME_SECONDS = 3600
 RENEWED_BEFORE_SECONDS = 600
+SHORTEST_LIFE_SECONDS = 60
+"""How long one is used though it is refused: where it is for somebody else, the next one is, too."""
 _SUBJECT = "system:serviceaccount:"
 
 
@@ -27,15 +30,19 @@ class OwnToken:
         self._token = ""
         self._renew = 0.0
         """When another one is asked for, on the monotonic clock."""
+        self._made = -SHORTEST_LIFE_SECONDS
+        self._making = asyncio.Lock()
 
     async def __call__(self, *, fresh: bool = False) -> str:
         """Return a token; raises UnusableError, ApiError."""
-        if fresh or time.monotonic() >= self._renew:
-            namespace, name = self._service_account()
-            made = await self._kubernetes.create_token(namespace, name, self._audience, LIFETIME_SECONDS)
-            self._token = str(made["status"]["token"])
-            self._renew = time.monotonic() + LIFETIME_SECONDS - RENEWED_BEFORE_SECONDS
-        return self._token
+        async with self._making:
+            now = time.monotonic()
+            if now >= self._renew or (fresh and now - self._made >= SHORTEST_LIFE_SECONDS):
+                namespace, name = self._service_account()
+                made = await self._kubernetes.create_token(namespace, name, self._audience, LIFETIME_SECONDS)
+                self._token, self._made = str(made["status"]["token"]), now
+                self._renew = now + LIFETIME_SECONDS - RENEWED_BEFORE_SECONDS
+            return self._token
 
     def _service_account(self) -> tuple[str, str]:
         """Return namespace and name of the ServiceAccount that the operator runs as."""
