@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cairn.api.base import JsonObject
+from cairn.api.base import FINALIZER, JsonObject
 from cairn.clients.kubernetes import STACKS, ApiError, ConflictError
 from cairn.clients.store import key_of
 from tests.unit.builders import NOW, stack_body
@@ -135,19 +135,34 @@ class TestConfirm:
         assert world.kubernetes.one(STACKS, "production")["status"] == {"activeRuns": 2}
 
 
-async def test_finalizers_are_replaced(world: World):
-    written = await world.cluster.set_finalizers(STACKS, world.cluster.stacks, stack(world), ["a"])
+class TestHolding:
+    async def test_others_finalizers_stay(self, world: World):
+        world.apply(STACKS, stack_body("production", finalizers=["example.com/other"]))
+        body = world.kubernetes.one(STACKS, "production")
 
-    assert written is not None
-    assert world.kubernetes.one(STACKS, "production")["metadata"]["finalizers"] == ["a"]
+        held = await world.cluster.hold(STACKS, world.cluster.stacks, body)
+        assert held is not None
+        assert held["metadata"]["finalizers"] == ["example.com/other", FINALIZER]
 
+        await world.cluster.let_go(STACKS, world.cluster.stacks, held)
+        assert world.kubernetes.one(STACKS, "production")["metadata"]["finalizers"] == ["example.com/other"]
 
-async def test_finalizers_of_an_object_that_has_changed_are_left_alone(world: World):
-    body = stack(world)
-    world.kubernetes.add(STACKS, stack_body("production"))
+    async def test_what_is_held_or_free_is_not_written_again(self, world: World):
+        body = stack(world)
+        await world.cluster.let_go(STACKS, world.cluster.stacks, body)
+        held = await world.cluster.hold(STACKS, world.cluster.stacks, body)
+        assert held is not None
 
-    with pytest.raises(ConflictError):
-        await world.cluster.set_finalizers(STACKS, world.cluster.stacks, body, [])
+        await world.cluster.hold(STACKS, world.cluster.stacks, held)
+
+        assert world.kubernetes.requests["merge stacks"] == 1
+
+    async def test_an_object_that_has_changed_is_left_alone(self, world: World):
+        body = stack(world)
+        world.kubernetes.add(STACKS, stack_body("production"))
+
+        with pytest.raises(ConflictError):
+            await world.cluster.hold(STACKS, world.cluster.stacks, body)
 
 
 async def test_runs_jobs_and_pods_are_found_by_what_they_belong_to(world: World):

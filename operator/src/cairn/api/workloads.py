@@ -5,11 +5,6 @@ from __future__ import annotations
 from cairn.api.base import JsonObject
 
 
-def is_being_deleted(workload: JsonObject) -> bool:
-    """Return whether somebody has asked for the deletion of a Job or pod."""
-    return "deletionTimestamp" in workload["metadata"]
-
-
 def pod_has_ended(pod: JsonObject) -> bool:
     """Return whether a pod has ended; how its containers did may yet be told."""
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}

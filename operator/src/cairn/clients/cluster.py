@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import jsonpatch
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import finalizers_with_own, finalizers_without_own, is_held
 from cairn.api.labels import INSTANCE_LABEL, RUN_LABEL
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
@@ -90,14 +91,28 @@ class Cluster:
             return None
         return _kept(store, written)
 
-    async def set_finalizers(
-        self, resource: Resource, store: ObjectStore, body: JsonObject, finalizers: list[str]
-    ) -> JsonObject | None:
-        """Replace an object's finalizers and return the object as it is then; None if it is gone.
+    async def hold(self, resource: Resource, store: ObjectStore, body: JsonObject) -> JsonObject | None:
+        """Have an object's deletion wait for the operator; return the object as it is then, None if it is gone.
 
         Raises:
             ConflictError: the object has changed since.
         """
+        if is_held(body):
+            return body
+        return await self._set_finalizers(resource, store, body, finalizers_with_own(body))
+
+    async def let_go(self, resource: Resource, store: ObjectStore, body: JsonObject) -> None:
+        """Let an object's deletion go on.
+
+        Raises:
+            ConflictError: the object has changed since.
+        """
+        if is_held(body):
+            await self._set_finalizers(resource, store, body, finalizers_without_own(body))
+
+    async def _set_finalizers(
+        self, resource: Resource, store: ObjectStore, body: JsonObject, finalizers: list[str]
+    ) -> JsonObject | None:
         metadata = body["metadata"]
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
         try:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cairn.api.base import FINALIZER, JsonObject, first_problem
+from cairn.api.base import JsonObject, first_problem
 from cairn.api.conditions import ConditionStatus, condition_of, find_condition, set_condition
+from cairn.api.deletion import is_being_deleted, is_held
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
 from cairn.clients.cluster import Cluster
@@ -75,22 +76,19 @@ class ComponentReconciler:
             self._checks.pop(key, None)
             self._secrets_of.pop(key, None)
             return None
-        finalizers = body["metadata"].get("finalizers") or []
-        if body["metadata"].get("deletionTimestamp"):
-            if FINALIZER not in finalizers:
+        if is_being_deleted(body):
+            if not is_held(body):
                 return None
             while users := self._users(body):
                 if await self._cluster.still_there(STACKS, self._cluster.stacks, (key[0], users[0])):
                     break
             else:
                 return await self._let_go(key, body)
-        elif FINALIZER not in finalizers:
-            written = await self._cluster.set_finalizers(
-                STACK_COMPONENTS, self._cluster.components, body, [*finalizers, FINALIZER]
-            )
-            if written is None:
+        else:
+            held = await self._cluster.hold(STACK_COMPONENTS, self._cluster.components, body)
+            if held is None:
                 return None
-            body = written
+            body = held
         try:
             check = await self._check(key, body)
         except ForbiddenError as error:
@@ -183,7 +181,7 @@ class ComponentReconciler:
         old = StackComponentStatus.model_validate(body.get("status") or {}, extra="ignore")
         metadata, now = body["metadata"], datetime.now(UTC)
         users = self._users(body)
-        held = _held_by(users) if users and metadata.get("deletionTimestamp") else None
+        held = _held_by(users) if users and is_being_deleted(body) else None
         conditions = set_condition(
             [condition for condition in old.conditions if held or condition.type != IN_USE],
             READY,
@@ -234,8 +232,7 @@ class ComponentReconciler:
         if verdict is not None:
             await self._write(body, verdict)
             return self._retry_interval
-        kept = [finalizer for finalizer in body["metadata"]["finalizers"] if finalizer != FINALIZER]
-        await self._cluster.set_finalizers(STACK_COMPONENTS, self._cluster.components, body, kept)
+        await self._cluster.let_go(STACK_COMPONENTS, self._cluster.components, body)
         self._checks.pop(key, None)
         self._touched.discard(key)
         return None

@@ -10,10 +10,11 @@ from datetime import datetime
 from functools import partial
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import is_being_deleted
 from cairn.api.labels import shortened
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
-from cairn.api.workloads import is_being_deleted, pod_has_ended
+from cairn.api.workloads import pod_has_ended
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, JOBS, PODS, InvalidError, NotFoundError, Resource

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
-from cairn.api.workloads import is_being_deleted
+from cairn.api.deletion import is_being_deleted
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, Resource

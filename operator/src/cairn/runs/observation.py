@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import is_being_deleted
 from cairn.api.step import Step
-from cairn.api.workloads import is_being_deleted
 from cairn.runs import naming
 from cairn.runs.graph import outputs_of, results_of
 

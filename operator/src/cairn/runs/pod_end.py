@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import is_being_deleted
 from cairn.api.time import parse, timestamp
-from cairn.api.workloads import is_being_deleted, pod_has_ended
+from cairn.api.workloads import pod_has_ended
 from cairn.runs.container_status import running, statuses_of
 
 STOPPED = "DeadlineExceeded"

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
+from cairn.api.deletion import is_being_deleted
 from cairn.api.step import Step
-from cairn.api.workloads import is_being_deleted, pod_has_ended
+from cairn.api.workloads import pod_has_ended
 from cairn.runs import naming
 from cairn.runs.container_status import (
     image_digest_of,

@@ -9,24 +9,24 @@ from dataclasses import replace as with_changes
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
+from cairn.api.deletion import is_being_deleted
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import timestamp
-from cairn.api.workloads import is_being_deleted
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import ORCHESTRATOR, StoreClient
+from cairn.components.base import StoreClient
 from cairn.components.connections import Connections
 from cairn.components.neighbours import Neighbours
-from cairn.components.orchestrator.kubeflow.orchestrator import Kubeflow
 from cairn.components.records import TrackerClient
+from cairn.runs.acceptance import problem_of_spec
 from cairn.runs.cel_evaluator import Evaluator
 from cairn.runs.earlier_runs import EarlierRuns
-from cairn.runs.execution import Execution
+from cairn.runs.executions import Executions
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.follow_up import is_followed_up
 from cairn.runs.graph import StepGraph
@@ -35,34 +35,28 @@ from cairn.runs.image_digests import ImageDigests
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
 from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper
-from cairn.runs.kubeflow.execution import KubeflowExecution
 from cairn.runs.logs import with_logs
 from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
 from cairn.runs.pauses import Pauses
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import TransferImage
 from cairn.runs.pod_context import identity, pod_context_of
-from cairn.runs.pod_execution import PodExecution
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.registering import RunRegistration
-from cairn.runs.registration_validation import decided_before_start
-from cairn.runs.rerun import is_itself
 from cairn.runs.scheduling import Scheduler
-from cairn.runs.stack_choice import Choice, choose_stack
+from cairn.runs.stack_choice import Choice, choose_stack, still_fitting
 from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
 from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
 from cairn.runs.tracking import RunTracking
-from cairn.runs.validation import problems_of
 from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import refusal_of
 from cairn.stacks.resolution import UsableStack
 
 logger = logging.getLogger(__name__)
 
-PROBLEMS_TOLD = 10
 RETRY_FOLLOW_UP_SECONDS = 60.0
 """When to look again whether there is a tracker for a run that has ended, and is not recorded, or has models to register."""
 
@@ -86,13 +80,11 @@ class RunReconciler:
         self._cluster = cluster
         self._transfer = transfer
         self._clock = clock or Clock()
-        self._pods = PodExecution(cluster, self._clock)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
         self._stores = stores or Connections[StoreClient](cluster)
-        self._kubeflow = KubeflowExecution(cluster, self._stores, self._clock, wake)
-        self._executions: tuple[Execution, ...] = (self._pods, self._kubeflow)
+        self._executions = Executions(cluster, self._stores, self._clock, wake)
         pauses = Pauses(self._clock)
         digests = ImageDigests(cluster, registries or Registries(), self._clock)
         self._cache = StepCache(self._stores, digests, self._clock, pauses, wake)
@@ -112,15 +104,15 @@ class RunReconciler:
             self._forget(key)
             self._tracking.run_is_gone(key)
             self._registration.run_is_gone(key)
-            return _earliest(*[await execution.release(key, body) for execution in self._executions])
+            return await self._executions.release(key, body)
         status = _status(body)
         if status.completion_time is not None:
             self._forget(key)
             await self._recorder.acknowledge(body, status)
-            ends = await self._execution_of(status).end(body, status)
+            ends = await self._executions.of(status).end(body, status)
             again = await self._follow_up(body, status) if is_followed_up(body) else None
             return _earliest(ends, again, await self._finished.look_after(body))
-        await self._pods.release_of_others(body)
+        await self._executions.release_of_others(body)
         try:
             spec = PipelineRunSpec.model_validate(body["spec"])
         except ValidationError as error:
@@ -140,8 +132,7 @@ class RunReconciler:
     def stop(self) -> None:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
         self._keeper.stop()
-        for execution in self._executions:
-            execution.shut_down()
+        self._executions.shut_down()
         self._cache.stop()
         self._whens.stop()
         self._registration.stop()
@@ -150,8 +141,7 @@ class RunReconciler:
     async def close(self) -> None:
         """Close the connections to stores and trackers."""
         await self._tracking.close()
-        for execution in self._executions:
-            await execution.close()
+        await self._executions.close()
         await self._stores.close()
 
     async def _start(
@@ -172,7 +162,7 @@ class RunReconciler:
             return await self._wait(
                 body, spec, status, STACK_NOT_READY, f"Stack {stack.name} cannot be used: {unusable}"
             )
-        problem = _problem_of_spec(body, spec, stack)
+        problem = problem_of_spec(body, spec, stack)
         missing = self._earlier_runs.missing(body, spec) if problem is None else None
         if missing is not None:
             return await self._wait(body, spec, status, EARLIER_RUN_NOT_READY, missing)
@@ -196,7 +186,7 @@ class RunReconciler:
         written = self._maker(body, spec).graph.steps
         more = (step for name, step in taken.items() if name not in written)
         started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
-        held = await self._execution_of(status, stack).hold(body)
+        held = await self._executions.of(status, stack).hold(body)
         return await self._advance(held, spec, started, choice) if held is not None else None
 
     async def _problem_with(self, stack: UsableStack) -> str | None:
@@ -218,9 +208,9 @@ class RunReconciler:
     async def _advance(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
     ) -> float | None:
-        choice = _still_fitting(choice, spec, status)
+        choice = still_fitting(choice, spec, status)
         stack = choice.stack
-        maker, execution = self._maker(body, spec), self._execution_of(status, stack)
+        maker, execution = self._maker(body, spec), self._executions.of(status, stack)
         hold = self._hold_of(key_of(body))
         refusals = hold.refusals if hold is not None else {}
         observed, steps, planned = await self._observe_and_plan(body, status, maker, refusals, choice)
@@ -314,7 +304,7 @@ class RunReconciler:
     ) -> tuple[Observed, RunSteps, Plan]:
         """Observe and plan, again where an attempt would be given up that only the watch has not told of yet."""
         steps = maker.steps({step.name: step for step in status.steps})
-        execution = self._execution_of(status, choice.stack)
+        execution = self._executions.of(status, choice.stack)
         asked = False
         while True:
             observed = with_changes(await execution.observe(body, steps, status, choice.stack), refusals=refusals)
@@ -402,7 +392,7 @@ class RunReconciler:
     async def _objection(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
         """Return what the API server has against the run's pods, or None."""
         steps = self._maker(body, spec).stand_ins()
-        return await self._execution_of(None, stack).problem_of(
+        return await self._executions.on(stack).problem_of(
             pod_context_of(body, steps, (), stack, self._transfer), steps
         )
 
@@ -418,14 +408,6 @@ class RunReconciler:
         ended = ended_before_start(status, steps, outcome, _generation(body), self._now(), stack=stack)
         await self._recorder.write(body, status, ended, outcome)
 
-    def _execution_of(self, status: PipelineRunStatus | None, stack: UsableStack | None = None) -> Execution:
-        """Return what carries a run out, or has done so: its stack may be gone."""
-        recorded = status.stack.components if status is not None and status.stack is not None else ()
-        flavor = next((one.flavor for one in recorded if one.type == ORCHESTRATOR), None)
-        if flavor is None and stack is not None:
-            flavor = stack.orchestrator.flavor
-        return self._kubeflow if flavor == Kubeflow.flavor else self._pods
-
     def _now(self) -> str:
         return timestamp(self._clock.now())
 
@@ -437,31 +419,6 @@ def _status(body: JsonObject) -> PipelineRunStatus:
 def _retried(steps: RunSteps) -> frozenset[str]:
     """Return the steps that may have several attempts."""
     return frozenset(name for name, step in steps.by_name.items() if step.retry is not None and step.retry.limit > 0)
-
-
-def _problem_of_spec(body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
-    """Return what is wrong with the run as a whole, or None."""
-    of_the_body = is_itself(body["metadata"]["name"], spec), decided_before_start(body, spec)
-    problems = (*(problem for problem in of_the_body if problem is not None), *problems_of(spec, stack))
-    if not problems:
-        return None
-    told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])
-    others = len(problems) - PROBLEMS_TOLD
-    return f"{told} ({_and_more(others)})" if others > 0 else told
-
-
-def _and_more(problems: int) -> str:
-    return "and 1 more problem" if problems == 1 else f"and {problems} more problems"
-
-
-def _still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunStatus) -> Choice:
-    """Return the choice, or none where the stack has changed since the run's start and the run cannot use it any more."""
-    if choice.stack is None or status.stack is None or status.stack.digest == choice.stack.digest:
-        return choice
-    problems = problems_of(spec, choice.stack)
-    if problems:
-        return Choice(choice.name, None, f"Stack {choice.name} has changed and does not fit the run: {problems[0]}")
-    return choice
 
 
 def _earliest(*seconds: float | None) -> float | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
+from cairn.api.deletion import is_being_deleted
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
 from cairn.runs.follow_up import is_followed_up
@@ -73,7 +74,7 @@ def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retenti
 
 
 def _is_finished(run: JsonObject) -> bool:
-    return bool((run.get("status") or {}).get("completionTime")) and not run["metadata"].get("deletionTimestamp")
+    return bool((run.get("status") or {}).get("completionTime")) and not is_being_deleted(run)
 
 
 def _has_succeeded(run: JsonObject) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cairn.api.deletion import is_being_deleted
 from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.stack import BUILT_IN_STACK
 from cairn.clients.cluster import Cluster
+from cairn.runs.validation import problems_of
 from cairn.stacks.default_stack import default_stack
 from cairn.stacks.resolution import UsableStack, built_in_stack, resolve_stack
 
@@ -42,9 +44,19 @@ def choose_stack(cluster: Cluster, namespace: str, spec: PipelineRunSpec, status
             None,
             f"There is no Stack {namespace}/{name}; create it, or start a run with another stackRef.",
         )
-    if body["metadata"].get("deletionTimestamp") and status.start_time is None:
+    if is_being_deleted(body) and status.start_time is None:
         return Choice(name, None, f"Stack {namespace}/{name} is being deleted; start a run with another stackRef.")
     resolution = resolve_stack(cluster, (namespace, name), body)
     if resolution.stack is None:
         return Choice(name, None, f"Stack {namespace}/{name} is not Ready: {resolution.message}")
     return Choice(name, resolution.stack)
+
+
+def still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunStatus) -> Choice:
+    """Return the choice, or none where the stack has changed since the run's start and the run cannot use it any more."""
+    if choice.stack is None or status.stack is None or status.stack.digest == choice.stack.digest:
+        return choice
+    problems = problems_of(spec, choice.stack)
+    if problems:
+        return Choice(choice.name, None, f"Stack {choice.name} has changed and does not fit the run: {problems[0]}")
+    return choice

@@ -11,11 +11,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 
-from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.base import JsonObject
+from cairn.api.deletion import finalizers_without_own, is_being_deleted, is_held
 from cairn.api.labels import shortened
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
-from cairn.api.workloads import is_being_deleted, pod_has_ended
+from cairn.api.workloads import pod_has_ended
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import (
     CAN_BE_TRIED_AGAIN,
@@ -126,10 +127,9 @@ class Workloads:
     async def _release(self, run: Key, may_go: Callable[[JsonObject], bool]) -> None:
         """Let pods go that somebody has deleted, and whose end is recorded or does not matter any more."""
         for pod in self._cluster.pods.indexed(run[0], shortened(run[1])):
-            metadata = pod["metadata"]
-            if is_being_deleted(pod) and FINALIZER in metadata.get("finalizers", ()) and may_go(pod):
-                others = [item for item in metadata["finalizers"] if item != FINALIZER]
-                patch = {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+            if is_being_deleted(pod) and is_held(pod) and may_go(pod):
+                version = pod["metadata"]["resourceVersion"]
+                patch = {"metadata": {"finalizers": finalizers_without_own(pod), "resourceVersion": version}}
                 with suppress(NotFoundError):
                     await self._cluster.kubernetes.merge(PODS, *key_of(pod), patch)
 

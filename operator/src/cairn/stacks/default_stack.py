@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import is_being_deleted
 from cairn.api.stack import DEFAULT_STACK_ANNOTATION
 
 
 def default_stack(stacks: Sequence[JsonObject]) -> JsonObject | None:
     """Return the namespace's default Stack: of several, the newest; of several as new, the first by name."""
-    marked = [stack for stack in stacks if is_default(stack) and not stack["metadata"].get("deletionTimestamp")]
+    marked = [stack for stack in stacks if is_default(stack) and not is_being_deleted(stack)]
     by_name = sorted(marked, key=lambda stack: stack["metadata"]["name"])
     return max(by_name, key=lambda stack: stack["metadata"].get("creationTimestamp", ""), default=None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.base import JsonObject
 from cairn.api.conditions import find_condition, set_condition
+from cairn.api.deletion import is_being_deleted
 from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
@@ -36,36 +37,32 @@ class StackReconciler:
         body = self._cluster.stacks.get(key)
         if body is None:
             return None
-        metadata = body["metadata"]
-        finalizers = metadata.get("finalizers") or []
         active = active_runs(self._cluster, key)
-        while metadata.get("deletionTimestamp") and active:
+        while is_being_deleted(body) and active:
             if await self._cluster.still_there(PIPELINE_RUNS, self._cluster.runs, (key[0], active[0])):
                 break
             active = active_runs(self._cluster, key)
-        if metadata.get("deletionTimestamp") and not active:
-            if FINALIZER in finalizers:
-                kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
-                await self._cluster.set_finalizers(STACKS, self._cluster.stacks, body, kept)
+        if is_being_deleted(body) and not active:
+            await self._cluster.let_go(STACKS, self._cluster.stacks, body)
             return None
-        if not metadata.get("deletionTimestamp") and FINALIZER not in finalizers:
-            written = await self._cluster.set_finalizers(STACKS, self._cluster.stacks, body, [*finalizers, FINALIZER])
-            if written is None:
+        if not is_being_deleted(body):
+            held = await self._cluster.hold(STACKS, self._cluster.stacks, body)
+            if held is None:
                 return None
-            body = written
+            body = held
         resolution = self._resolve(key, body, active)
         problem = await _problem_of(self._cluster, resolution)
         if problem is not None:
             resolution = replace(resolution, stack=None, reason=problem.reason, message=problem.message)
         await self._write(body, resolution, len(active))
-        if metadata.get("deletionTimestamp") or problem is not None:
+        if is_being_deleted(body) or problem is not None:
             return RECHECK_SECONDS
         elsewhere = resolution.stack is not None and resolution.stack.orchestrator.runs_elsewhere
         return CHECK_SECONDS if elsewhere else None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:
         resolution = resolve_stack(self._cluster, key, body)
-        if not body["metadata"].get("deletionTimestamp"):
+        if not is_being_deleted(body):
             return resolution
         some = ", ".join(active[:5]) + (f" and {len(active) - 5} more" if len(active) > 5 else "")
         message = f"Deletion waits for the runs that use it: {some}; let them end, or delete them."

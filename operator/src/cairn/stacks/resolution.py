@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
 from cairn.api.conditions import condition_of
+from cairn.api.deletion import is_being_deleted
 from cairn.api.pipelinerun_status import ResolvedComponent, ResolvedStack
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.stack import BUILT_IN_STACK, ComponentStatus, StackSpec
@@ -151,9 +152,7 @@ def _component(type_: str, name: str, body: JsonObject | None) -> tuple[Componen
     ready = condition_of(body, "Ready")
     metadata = body["metadata"]
     # a deletion raises the generation, without a change of the spec
-    outdated = (
-        not metadata.get("deletionTimestamp") and ready and ready.get("observedGeneration") != metadata["generation"]
-    )
+    outdated = not is_being_deleted(body) and ready and ready.get("observedGeneration") != metadata["generation"]
     if ready is None or outdated:
         return status(NOT_CHECKED, "it has not been checked yet", flavor=flavor.flavor), None
     is_ready = ready["status"] == "True"

@@ -8,6 +8,7 @@ from kubernetes.utils import parse_quantity
 from pydantic import Field
 
 from cairn.api.base import JsonObject, Model, ObjectName, Quantity, Rule, rules
+from cairn.api.deletion import is_being_deleted
 from cairn.api.labels import COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_CAIRN, shortened
 from cairn.clients.kubernetes import (
     CLAIMS,
@@ -236,7 +237,7 @@ def should_grow(claim: JsonObject, size: str) -> bool:
 def judge(claim: JsonObject, storage_class: JsonObject | None) -> Verdict:
     """Return the verdict on a claim. Its StorageClass, None where there is none, matters only while it is pending."""
     name, spec = f"PersistentVolumeClaim {_name(claim)}", claim["spec"]
-    if claim["metadata"].get("deletionTimestamp"):
+    if is_being_deleted(claim):
         return Verdict.failed(
             "ClaimTerminating", f"{name} is being deleted; end the pods that use it, or wait for them."
         )

@@ -13,6 +13,7 @@ from typing import Any
 import jsonpatch
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import is_being_deleted
 from cairn.clients.kubernetes import (
     CLAIMS,
     DEPLOYMENTS,
@@ -62,7 +63,7 @@ async def drift(kubernetes: Kubernetes, namespace: str, manifest: Iterable[JsonO
         except InvalidError as error:  # a webhook that knows no dry run, or a claim that somebody has enlarged
             logger.warning("%s %s/%s cannot be compared with its manifest: %s", resource.kind, namespace, name, error)
             continue
-        if live["metadata"].get("deletionTimestamp"):
+        if is_being_deleted(live):
             found.append(f"{resource.kind} {name} is being deleted")
             continue
         paths = sorted(

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from cairn.api.base import JsonObject
+from cairn.api.deletion import is_being_deleted
 from cairn.api.labels import INSTANCE_LABEL
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
@@ -213,7 +214,7 @@ class ReleaseKeeper:
                 claim = await self._cluster.kubernetes.get(CLAIMS, component[0], name)
             except NotFoundError:
                 continue
-            if claim["metadata"].get("deletionTimestamp"):
+            if is_being_deleted(claim):
                 return name
         return None
 

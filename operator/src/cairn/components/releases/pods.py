@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
+from cairn.api.deletion import is_being_deleted
 from cairn.api.time import parse
-from cairn.api.workloads import is_being_deleted, pod_has_ended
+from cairn.api.workloads import pod_has_ended
 
 STUCK = timedelta(seconds=60)
 """How long a pod may be kept from running, by an image that is missing for example, before it is given up."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.conditions import find_condition
+from cairn.api.deletion import is_held
 from cairn.api.pipelinerun_status import OrchestratorRun, PipelineRunStatus, StepStatus
 from cairn.api.time import parse
 from cairn.clients.clock import Clock
@@ -78,10 +79,7 @@ class KubeflowExecution(Execution):
 
     async def hold(self, body: JsonObject) -> JsonObject | None:
         """Have the deletion of a run wait until it has ended on Kubeflow Pipelines."""
-        finalizers = body["metadata"].get("finalizers") or []
-        if FINALIZER in finalizers:
-            return body
-        return await self._cluster.set_finalizers(PIPELINE_RUNS, self._cluster.runs, body, [*finalizers, FINALIZER])
+        return await self._cluster.hold(PIPELINE_RUNS, self._cluster.runs, body)
 
     async def observe(
         self, body: JsonObject, steps: RunSteps, status: PipelineRunStatus, stack: UsableStack | None
@@ -163,7 +161,7 @@ class KubeflowExecution(Execution):
 
         One that has succeeded has nothing left to run, and may say so a moment later.
         """
-        if not _is_held(body):
+        if not is_held(body):
             self._runs.forget(key_of(body))
             return None
         succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
@@ -176,7 +174,7 @@ class KubeflowExecution(Execution):
 
     async def release(self, key: Key, body: JsonObject | None) -> float | None:
         """End a run that is being deleted; return in how many seconds to look at it again."""
-        if body is None or not _is_held(body):
+        if body is None or not is_held(body):
             self._runs.forget(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
@@ -222,8 +220,7 @@ class KubeflowExecution(Execution):
 
     async def _let_go(self, body: JsonObject) -> None:
         self._runs.forget(key_of(body))
-        kept = [finalizer for finalizer in body["metadata"]["finalizers"] if finalizer != FINALIZER]
-        await self._cluster.set_finalizers(PIPELINE_RUNS, self._cluster.runs, body, kept)
+        await self._cluster.let_go(PIPELINE_RUNS, self._cluster.runs, body)
 
     async def _seen(
         self, followed: FollowedRun, steps: RunSteps, recorded: Mapping[str, StepStatus]
@@ -247,10 +244,6 @@ class KubeflowExecution(Execution):
             if pod["metadata"]["uid"] in wanted:
                 pods.read_log(run_id, pod)
         return seen
-
-
-def _is_held(body: JsonObject) -> bool:
-    return FINALIZER in (body["metadata"].get("finalizers") or ())
 
 
 def _trouble(problem: ComponentError | None) -> Trouble | None:
