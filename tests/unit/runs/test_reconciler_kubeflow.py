@@ -588,3 +588,19 @@ class TestSubmission:
 
         assert "components that the run began with are gone" in world.told()[1]
         assert len(world.kfp.store.runs) == 1
+
+    async def test_another_endpoint_is_no_reason_to_take_the_run_for_deleted(self, world: KubeflowWorld):
+        world.run(on_kubeflow(step("only", **SHELL)))
+        await world.goes_on()
+        right = world.kubernetes.one(STACK_COMPONENTS, "kubeflow")
+        wrong = {"orchestrator": {"kubeflow": {"endpoint": "http://127.0.0.1:9"}}}
+        world.apply(STACK_COMPONENTS, component_body("kubeflow", wrong, ready=True))
+
+        world.restart()
+        await world.goes_on()
+        assert "EndpointChanged" in world.told()[1]
+
+        world.apply(STACK_COMPONENTS, right)
+        await world.goes_on()
+        await world.goes_on(600)
+        assert world.succeeded() == ("True", "Completed")

@@ -190,6 +190,7 @@ class OrchestratorRun(Model):
     """The run at an orchestrator that carries it out itself."""
 
     id: str = Field(description="Its ID there.", max_length=64)
+    endpoint: str | None = Field(default=None, description="Address of the server that has it.", max_length=300)
     url: str | None = Field(default=None, description="Where people see it.", max_length=1024)
 
 

@@ -107,7 +107,9 @@ class KubeflowExecution(Execution):
         return replace(
             observed,
             attempts=(*(attempt for attempt in attempts if attempt.step not in names), *lost),
-            orchestrator_run=OrchestratorRun(id=run_id, url=followed.site.orchestrator.url_of(run_id)),
+            orchestrator_run=OrchestratorRun(
+                id=run_id, endpoint=followed.endpoint, url=followed.site.orchestrator.url_of(run_id)
+            ),
             is_whole=True,
             trouble=_trouble(followed.problem),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Mapping
 from http import HTTPStatus
 
 from cairn.api.base import JsonObject
+from cairn.api.pipelinerun_status import OrchestratorRun
 from cairn.api.step import Step
 from cairn.clients.kfp import KubeflowPipelines, RefusedError
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
@@ -30,6 +31,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_OF_TROUBLE_SECONDS = 30.0
 TOLD_AFTER_SECONDS = 10.0
 """How long nothing is to be heard of a run before people are told: a server that is restarted is nobody's concern."""
+ENDPOINT_CHANGED = "EndpointChanged"
 SETTLES_SECONDS = 10.0
 """How long after a run's end more of its tasks may be told of."""
 
@@ -38,13 +40,20 @@ class FollowedRun:
     """One run; `told` is called when there is something else to tell of it."""
 
     def __init__(
-        self, name: RunName, run_id: str | None, steps: Mapping[str, Step], site: Site, told: Callable[[], None]
+        self,
+        name: RunName,
+        known: OrchestratorRun | None,
+        steps: Mapping[str, Step],
+        site: Site,
+        told: Callable[[], None],
     ) -> None:
-        """Make a run of which nothing is known but, where it was submitted for certain, its ID."""
+        """Make a run of which nothing is known but, where it was submitted for certain, its ID and who has it."""
         self._name = name
         self._steps = steps
         self._told = told
-        self._submission = Submission(name, run_id)
+        self._submission = Submission(name, known.id if known is not None else None)
+        self.endpoint = known.endpoint if known is not None else None
+        """Address of the server that has it, once it is found or created."""
         self._reading = OutputReading(told)
         self._is_to_end = False
         self._heard = time.monotonic()
@@ -218,11 +227,19 @@ class FollowedRun:
         self._looked.set()
 
     async def _go_on(self, server: KubeflowPipelines) -> None:
+        here = self.site.orchestrator.config.endpoint
         if self.run_id is None:
             await self._submission.go_on(server, self.site)
         run_id = self.run_id
         if run_id is None:
             return
+        if self.endpoint is None:
+            self.endpoint = here
+        if self.endpoint != here:
+            message = f"The run is at {self.endpoint}, and orchestrator {self.site.orchestrator.name} has the endpoint {here} now"
+            raise ComponentError(
+                ENDPOINT_CHANGED, f"{message}; set it back until the run has ended, or delete the run."
+            )
         await self._ask(server, run_id)
         for name in self._unread():
             self._reading.begin(self._steps[name], lambda step: self.site.outputs(self._name.pipeline, run_id, step))

@@ -45,18 +45,18 @@ class FollowedRuns:
         """Return what follows a run, as its components are now; None where they are gone, and it was not followed before."""
         key, uid = key_of(body), body["metadata"]["uid"]
         site = self._site(key[0], status, stack)
-        known = self._followed.get(key)
-        if known is not None and known[0] == uid:
-            known[1].site = site or known[1].site
-            return known[1]
+        before = self._followed.get(key)
+        if before is not None and before[0] == uid:
+            before[1].site = site or before[1].site
+            return before[1]
         self.forget(key)
         if site is None:
             return None
         spec, name = body["spec"], body["metadata"]["name"]
         run_name = RunName(f"{name}-{uid}", spec["pipeline"], spec.get("experiment") or spec["pipeline"])
-        run_id = status.orchestrator_run.id if status.orchestrator_run is not None else None
+        known = status.orchestrator_run
         by_name: Mapping[str, Step] = steps.by_name if steps is not None else {}
-        followed = FollowedRun(run_name, run_id, by_name, site, lambda: self._wake(key))
+        followed = FollowedRun(run_name, known, by_name, site, lambda: self._wake(key))
         self._followed[key] = uid, followed
         return followed
 
