@@ -46,7 +46,7 @@ def runs(kubeflow_stack: Cluster) -> Cluster:
     kubeflow_stack.create(run("cancelled", hangs, on="kubeflow", **last))
     kubeflow_stack.create(run("cancelled-at-once", hangs, on="kubeflow", **last))
     kubeflow_stack.create(run("late", [python("slow", HOLD, timeoutSeconds=5)], on="kubeflow"))
-    nowhere = {"name": "only", "image": "nowhere.invalid/none:1", "command": ["none"], "pendingTimeoutSeconds": 10}
+    nowhere = {"name": "only", "image": "nowhere.invalid/none:1", "command": ["none"], "pendingTimeoutSeconds": 40}
     kubeflow_stack.create(run("no-image", [nowhere], on="kubeflow"))
     kubeflow_stack.create(run("run-late", hangs, on="kubeflow", timeoutSeconds=15))
     return kubeflow_stack
