@@ -255,7 +255,7 @@ async def test_a_server_that_is_away_while_a_run_is_under_way_is_told(world: Kub
 async def test_a_server_that_is_away_for_a_moment_is_nobody_s_concern(
     world: KubeflowWorld, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(followed_run, "TOLD_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(followed_run, "TOLD_AFTER_SECONDS", 2.0)
     world.run(on_kubeflow(step("only", **SHELL)))
     await world.goes_on()
 
@@ -263,9 +263,9 @@ async def test_a_server_that_is_away_for_a_moment_is_nobody_s_concern(
     await world.goes_on()
     assert "ServerError" not in world.told()[1]
 
-    for _ in range(3):
-        await world.goes_on()
-    assert "ServerError" in world.told()[1]
+    async with asyncio.timeout(30):
+        while "ServerError" not in world.told()[1]:
+            await world.goes_on()
 
 
 async def test_what_the_server_refuses_for_good_fails_the_run(world: KubeflowWorld):
