@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.deletion import finalizers_without_own, is_held
 from cairn.api.labels import MANAGED_BY, MANAGED_BY_CAIRN
 from cairn.clients.kubernetes import (
     DEPLOYMENTS,
@@ -118,7 +119,7 @@ async def release(kubernetes: Kubernetes, namespaces: Sequence[str | None], *, p
 
 
 async def _held(kubernetes: Kubernetes, resource: Resource, namespace: str | None) -> list[JsonObject]:
-    """Return the metadata of the objects with the finalizer; none where the CRD or the namespace is gone."""
+    """Return the objects with the finalizer; none where the CRD or the namespace is gone."""
     try:
         selector = f"{MANAGED_BY}={MANAGED_BY_CAIRN}" if resource is PODS else ""
         items, _ = await kubernetes.list(resource, namespace, selector=selector, accept=METADATA_LIST_ONLY)
@@ -130,16 +131,16 @@ async def _held(kubernetes: Kubernetes, resource: Resource, namespace: str | Non
             raise
         log.warning("Left out %s of namespace %s, which has no Role for Cairn: %s", resource.plural, namespace, error)
         return []
-    return [item["metadata"] for item in items if FINALIZER in item["metadata"].get("finalizers", ())]
+    return [item for item in items if is_held(item)]
 
 
-async def _free(kubernetes: Kubernetes, gate: asyncio.Semaphore, resource: Resource, metadata: JsonObject) -> bool:
+async def _free(kubernetes: Kubernetes, gate: asyncio.Semaphore, resource: Resource, body: JsonObject) -> bool:
     """Take the finalizer away unless the object has changed since; others' finalizers stay."""
-    others = [finalizer for finalizer in metadata["finalizers"] if finalizer != FINALIZER]
-    body = {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+    metadata = body["metadata"]
+    patch = {"metadata": {"finalizers": finalizers_without_own(body), "resourceVersion": metadata["resourceVersion"]}}
     async with gate:
         try:
-            await kubernetes.merge(resource, metadata["namespace"], metadata["name"], body)
+            await kubernetes.merge(resource, metadata["namespace"], metadata["name"], patch)
         except NotFoundError:
             return True
         except ConflictError:

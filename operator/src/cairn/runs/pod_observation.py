@@ -49,7 +49,7 @@ from cairn.runs.pod_end import (
     ended_with_pod,
     is_lost,
 )
-from cairn.runs.results import json_object, parse_results
+from cairn.runs.results import RESULTS_INVALID, json_object, parse_results
 from cairn.step.errors import OUTPUT_INVALID, OUTPUT_MISSING
 
 NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
@@ -259,7 +259,7 @@ def _succeeded(
     if results_text is not None:
         parsed = parse_results(view.step, results_text)
         if isinstance(parsed, str):
-            return view.failed(Fault.STEP, "ResultsInvalid", parsed, **times)
+            return view.failed(Fault.STEP, RESULTS_INVALID, parsed, **times)
         results = parsed
     return view.seen(Phase.SUCCEEDED, artifacts=artifacts, results=results, **times)
 

@@ -54,6 +54,7 @@ from cairn.runs.tracking import RunTracking
 from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import refusal_of
 from cairn.stacks.resolution import UsableStack
+from cairn.stacks.usability import problem_with
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
-        unusable = await self._problem_with(stack)
+        unusable = await problem_with(self._cluster.kubernetes, stack)
         if unusable is not None:
             return await self._wait(
                 body, spec, status, STACK_NOT_READY, f"Stack {stack.name} cannot be used: {unusable}"
@@ -188,14 +189,6 @@ class RunReconciler:
         started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
         held = await self._executions.of(status, stack).hold(body)
         return await self._advance(held, spec, started, choice) if held is not None else None
-
-    async def _problem_with(self, stack: UsableStack) -> str | None:
-        """Return why the orchestrator's pods cannot use the artifact store, or why that is not known; None where they can."""
-        try:
-            found = await stack.orchestrator.problem_with(self._cluster.kubernetes, stack.artifact_store)
-        except CAN_BE_TRIED_AGAIN as error:
-            return refusal_of(error, "The API server does not tell whether its components go together").message
-        return found.message if found is not None else None
 
     async def _wait(
         self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, reason: str, message: str

@@ -9,6 +9,8 @@ from typing import Any, cast
 from cairn.api.step import Step
 from cairn.runs.graph import results_of
 
+RESULTS_INVALID = "ResultsInvalid"
+"""Reason of a step whose results are missing, or not what it declares."""
 MOST_BYTES = 4096
 """The kubelet keeps so much of a termination message."""
 NOT_JSON = (ValueError, RecursionError)

@@ -26,6 +26,7 @@ from cairn.clients.kubernetes import (
     ApiError,
     ForbiddenError,
     InvalidError,
+    Kubernetes,
     NotFoundError,
     Resource,
 )
@@ -165,9 +166,8 @@ class Workloads:
     async def _stop(self, namespace: str, stop: Stop) -> None:
         attempt, kubernetes = stop.attempt, self._cluster.kubernetes
         if stop.mode is StopMode.GRACEFUL and attempt.pod_name is not None:
-            deadline = {"spec": {"activeDeadlineSeconds": STOPPING_DEADLINE_SECONDS}}
             try:
-                stopped = await kubernetes.merge(PODS, namespace, attempt.pod_name, deadline)
+                stopped = await stop_pod(kubernetes, namespace, attempt.pod_name)
             except NotFoundError:
                 return  # it has gone by itself, which is about to be seen
             remember(self._cluster, PODS, stopped)
@@ -188,6 +188,12 @@ def _of_another(workload: JsonObject, what: str) -> str:
     if is_being_deleted(workload):
         return f"There is a {what} that is not this run's; it is being deleted, which is waited for."
     return f"There is a {what} that is not this run's; delete it."
+
+
+async def stop_pod(kubernetes: Kubernetes, namespace: str, name: str) -> JsonObject:
+    """Have the kubelet stop a pod, which stays, so that its end can be read; return it. Raises ApiError."""
+    deadline = {"spec": {"activeDeadlineSeconds": STOPPING_DEADLINE_SECONDS}}
+    return await kubernetes.merge(PODS, namespace, name, deadline)
 
 
 def refusal_of(error: BaseException, what: str) -> Refusal:

@@ -11,13 +11,13 @@ from cairn.api.deletion import is_being_deleted
 from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, PIPELINE_RUNS, STACKS
+from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
-from cairn.components.errors import ComponentError
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolution, resolve_stack
+from cairn.stacks.usability import problem_with
 
 DEFAULT = "Default"
 RECHECK_SECONDS = 60.0
@@ -51,14 +51,14 @@ class StackReconciler:
                 return None
             body = held
         resolution = self._resolve(key, body, active)
-        problem = await _problem_of(self._cluster, resolution)
+        stack = resolution.stack
+        problem = await problem_with(self._cluster.kubernetes, stack) if stack is not None else None
         if problem is not None:
             resolution = replace(resolution, stack=None, reason=problem.reason, message=problem.message)
         await self._write(body, resolution, len(active))
         if is_being_deleted(body) or problem is not None:
             return RECHECK_SECONDS
-        elsewhere = resolution.stack is not None and resolution.stack.orchestrator.runs_elsewhere
-        return CHECK_SECONDS if elsewhere else None
+        return CHECK_SECONDS if stack is not None and stack.orchestrator.runs_elsewhere else None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:
         resolution = resolve_stack(self._cluster, key, body)
@@ -108,18 +108,6 @@ class StackReconciler:
         if written is not None and changed and resolution.reason != COMPONENTS_NOT_CHECKED:
             kind = "Normal" if ready else "Warning"
             await self._cluster.events.record(body, kind, resolution.reason, "Resolve", resolution.message)
-
-
-async def _problem_of(cluster: Cluster, resolution: Resolution) -> ComponentError | None:
-    """Return why the orchestrator's pods cannot use the artifact store though both are ready, or None."""
-    stack = resolution.stack
-    if stack is None:
-        return None
-    try:
-        return await stack.orchestrator.problem_with(cluster.kubernetes, stack.artifact_store)
-    except CAN_BE_TRIED_AGAIN as error:
-        message = f"It is not to be found out whether orchestrator and artifact store go together: {error}; it is tried again."
-        return ComponentError(COMPONENTS_NOT_CHECKED, message)
 
 
 def _cause(status: StackStatus) -> tuple[object, ...]:

@@ -14,13 +14,13 @@ from cairn.api.base import JsonObject
 from cairn.api.step import Step
 from cairn.components.errors import ComponentError
 from cairn.runs.container_status import started_at, statuses_of, terminated
-from cairn.runs.kubeflow.outputs import RESULTS_INVALID, OutputsInvalidError, StepOutputs
+from cairn.runs.kubeflow.outputs import OutputsInvalidError, StepOutputs
 from cairn.runs.kubeflow.prelude import NOT_WRITTEN
 from cairn.runs.kubeflow.run_details import DRIVER_SUFFIX, RunDetails, TaskDetails
 from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.pod import RESULTS_FILE
 from cairn.runs.pod_observation import observe_pod
-from cairn.runs.results import parse_results
+from cairn.runs.results import RESULTS_INVALID, parse_results
 from cairn.step.errors import OUTPUT_MISSING
 
 MAIN_CONTAINER = "main"
@@ -133,7 +133,7 @@ def _succeeded(
             results=outputs.results,
             **times,
         )
-    running = replace(known, phase=Phase.RUNNING, started=times["started"], reason=None, message=None, fault=None)
+    running = _still_running(known, started=times["started"], ended=known.ended)
     if outputs is None:
         return running
     if isinstance(outputs, OutputsInvalidError):
@@ -186,23 +186,18 @@ def _of_pod(step: Step, number: int, pod: JsonObject, sight: Sight) -> AttemptOb
     logs = {step.name: log} if log is not None else {}
     seen = next(observe_pod(None, _with_container_of(step, pod), [(step, number)], logs, sight.now))
     if seen.phase is Phase.SUCCEEDED or (ended is not None and ended["exitCode"] == 0):
-        return replace(
-            seen,
-            phase=Phase.RUNNING,
-            reason=None,
-            message=None,
-            fault=None,
-            started=started_at(ended) if ended is not None else seen.started,
-            ended=None,
-        )
+        return _still_running(seen, started=started_at(ended) if ended is not None else seen.started)
     if ended is not None and log is None:
-        return replace(
-            seen, phase=Phase.RUNNING, reason=None, message=None, fault=None, ended=None, wants_log_of=step.name
-        )
+        return replace(_still_running(seen, started=seen.started), wants_log_of=step.name)
     if seen.phase is not Phase.FAILED:
         return seen
     failed = replace(seen, fault=Fault.STEP)  # Kubeflow Pipelines makes no difference
     return _with_own_exit_code(step, failed) if failed.reason == "ExitCode" else failed
+
+
+def _still_running(seen: AttemptObservation, *, started: str | None, ended: str | None = None) -> AttemptObservation:
+    """Return an attempt as one of whose end not all is known."""
+    return replace(seen, phase=Phase.RUNNING, reason=None, message=None, fault=None, started=started, ended=ended)
 
 
 def _with_container_of(step: Step, pod: JsonObject) -> JsonObject:

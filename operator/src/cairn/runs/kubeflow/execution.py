@@ -32,6 +32,7 @@ from cairn.runs.observation import AttemptObservation, Fault, Phase
 from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.planner import Observed, Plan, Trouble
 from cairn.runs.pod import PodContext
+from cairn.runs.problem import all_told
 from cairn.runs.scheduling import Launch, Scheduler
 from cairn.runs.states import ACTIVE, ENDED
 from cairn.runs.status import SUCCEEDED_CONDITION
@@ -74,8 +75,7 @@ class KubeflowExecution(Execution):
 
     async def problem_of(self, context: PodContext, steps: RunSteps) -> str | None:
         """Return what Kubeflow Pipelines cannot express of a run, or None."""
-        found = objections(context, steps)
-        return "; ".join(str(problem) for problem in found[:10]) or None
+        return all_told(objections(context, steps))
 
     async def hold(self, body: JsonObject) -> JsonObject | None:
         """Have the deletion of a run wait until it has ended on Kubeflow Pipelines."""

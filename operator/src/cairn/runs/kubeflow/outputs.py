@@ -14,11 +14,9 @@ from cairn.components.errors import ComponentError
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.kubeflow.task import RESULTS_ARTIFACT
 from cairn.runs.observation import KeptArtifact
-from cairn.runs.results import MOST_BYTES, parse_results
+from cairn.runs.results import MOST_BYTES, RESULTS_INVALID, parse_results
 from cairn.step.errors import OUTPUT_MISSING
 from cairn.step.manifest import SUFFIX, FileEntry, Manifest
-
-RESULTS_INVALID = "ResultsInvalid"
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,15 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.informer import Informer
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, PODS, ForbiddenError, InvalidError, NotFoundError
 from cairn.clients.store import ObjectStore
+from cairn.runs.attempts import LOG_TAIL_BYTES, LOG_TAIL_LINES
 from cairn.runs.kubeflow.attempts import MAIN_CONTAINER
 from cairn.runs.needed import needed_of_pod
-from cairn.runs.observation import STOPPING_DEADLINE_SECONDS
 from cairn.runs.planner import Stop, StopMode
+from cairn.runs.workloads import stop_pod
 
 logger = logging.getLogger(__name__)
 
 RUN_LABEL = "pipeline/runid"
-LOG_TAIL_LINES = 40
-LOG_TAIL_BYTES = 16 * 1024
 LOG_PAUSES_SECONDS = (1.0, 2.0, 4.0)
 """After each try to read a log."""
 SYNC_SECONDS = 15.0
@@ -85,8 +84,7 @@ class KubeflowPods:
             return
         try:
             if stop.mode is StopMode.GRACEFUL:
-                deadline = {"spec": {"activeDeadlineSeconds": STOPPING_DEADLINE_SECONDS}}
-                stopped = await self._cluster.kubernetes.merge(PODS, namespace, name, deadline)
+                stopped = await stop_pod(self._cluster.kubernetes, namespace, name)
                 self._stores[namespace].put(needed_of_pod(stopped))
             else:
                 await self._cluster.kubernetes.delete(PODS, namespace, name, uid=uid)
