@@ -3,13 +3,17 @@ from __future__ import annotations
 import pytest
 
 from cairn.api.base import JsonObject
+from cairn.clients.clock import Clock
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
 from cairn.stacks.reconciler import StackReconciler
+from cairn.stacks.usability import Usability
 from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NOW, component_body, run_body, stack_body
 from tests.unit.fake_kubernetes import World
 
 DEFAULT: JsonObject = {"annotations": {"cairn.dev/default-stack": "true"}}
 FINALIZER = "cairn.dev/finalizer"
+KUBEFLOW_SPEC: JsonObject = {"orchestrator": {"kubeflow": {"endpoint": "http://ml-pipeline.kubeflow.svc:8888"}}}
+AT_HOME: JsonObject = {"bucket": "wine", "endpoint": "http://s3.storage.svc:9000"}
 
 
 class StackWorld(World):
@@ -17,7 +21,7 @@ class StackWorld(World):
         super().__init__()
         self.apply(STACK_COMPONENTS, component_body("jobs", JOBS_SPEC, ready=True))
         self.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, ready=True))
-        self.reconciler = StackReconciler(self.cluster)
+        self.reconciler = StackReconciler(self.cluster, Usability(self.cluster.kubernetes, Clock()))
 
     async def reconcile(self, *names: str) -> None:
         for name in names:
@@ -65,6 +69,16 @@ async def test_a_stack_follows_its_components(world: StackWorld):
 
     assert (broken, world.ready()) == (("False", "ComponentsNotReady"), ("True", "ComponentsReady"))
     assert [kind for kind, _ in world.events()] == ["Normal", "Warning", "Normal"]
+
+
+async def test_a_stack_whose_components_do_not_go_together_in_the_cluster_is_not_ready(world: StackWorld):
+    world.apply(STACK_COMPONENTS, component_body("kubeflow", KUBEFLOW_SPEC, ready=True))
+    world.apply(STACK_COMPONENTS, component_body("bucket", {"artifactStore": {"s3": AT_HOME}}, ready=True))
+    world.apply(STACKS, stack_body("production", orchestrator="kubeflow"))
+
+    await world.reconcile("production")
+
+    assert world.ready() == ("False", "LauncherNotConfigured")
 
 
 async def test_a_component_that_is_not_checked_yet_is_no_event(world: StackWorld):

@@ -41,6 +41,7 @@ from cairn.runs.reconciler import RunReconciler
 from cairn.runs.retention import KEPT_OF_SPEC
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
+from cairn.stacks.usability import Usability
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class Operator:
             retry_interval=settings.retry_interval_seconds,
         )
         self.components = self._queue(STACK_COMPONENTS, self._component_reconciler.reconcile, self.cluster.components)
-        self.stacks = self._queue(STACKS, StackReconciler(self.cluster).reconcile, self.cluster.stacks)
+        usability = Usability(self.cluster.kubernetes, Clock())
+        self.stacks = self._queue(STACKS, StackReconciler(self.cluster, usability).reconcile, self.cluster.stacks)
         self._evaluator = ProcessEvaluator()
         self._run_reconciler = RunReconciler(
             self.cluster,
@@ -92,6 +94,7 @@ class Operator:
             self._wake_run,
             self._evaluator,
             registries=Registries(settings.insecure_registry_list),
+            usability=usability,
         )
         self.runs = self._queue(PIPELINE_RUNS, self._run_reconciler.reconcile, self.cluster.runs)
         self.informers = [

@@ -54,7 +54,7 @@ from cairn.runs.tracking import RunTracking
 from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import refusal_of
 from cairn.stacks.resolution import UsableStack
-from cairn.stacks.usability import problem_with
+from cairn.stacks.usability import Usability
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +76,13 @@ class RunReconciler:
         stores: Connections[StoreClient] | None = None,
         trackers: Connections[TrackerClient] | None = None,
         registries: Registries | None = None,
+        usability: Usability | None = None,
     ) -> None:
         """Make a reconciler; `wake` is for what is done of a run beside its reconciles."""
         self._cluster = cluster
         self._transfer = transfer
         self._clock = clock or Clock()
+        self._usability = usability or Usability(cluster.kubernetes, self._clock)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
         self._earlier_runs = EarlierRuns(cluster)
@@ -158,7 +160,7 @@ class RunReconciler:
             if not verdict.ready:
                 message = f"The built-in stack is not ready: {verdict.message}"
                 return await self._wait(body, spec, status, STACK_NOT_READY, message)
-        unusable = await problem_with(self._cluster.kubernetes, stack)
+        unusable = await self._usability.problem_with(stack)
         if unusable is not None:
             return await self._wait(
                 body, spec, status, STACK_NOT_READY, f"Stack {stack.name} cannot be used: {unusable}"

@@ -17,7 +17,7 @@ from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRAT
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolution, resolve_stack
-from cairn.stacks.usability import problem_with
+from cairn.stacks.usability import Usability
 
 DEFAULT = "Default"
 RECHECK_SECONDS = 60.0
@@ -27,10 +27,11 @@ CHECK_SECONDS = 300.0
 
 
 class StackReconciler:
-    """Reconciles one Stack at a time; holds nothing."""
+    """Reconciles one Stack at a time."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, usability: Usability) -> None:
         self._cluster = cluster
+        self._usability = usability
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one Stack up to date; return in how many seconds to look at it again."""
@@ -52,7 +53,7 @@ class StackReconciler:
             body = held
         resolution = self._resolve(key, body, active)
         stack = resolution.stack
-        problem = await problem_with(self._cluster.kubernetes, stack) if stack is not None else None
+        problem = await self._usability.problem_with(stack) if stack is not None else None
         if problem is not None:
             resolution = replace(resolution, stack=None, reason=problem.reason, message=problem.message)
         await self._write(body, resolution, len(active))

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from cairn.clients.clock import Clock
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, Kubernetes
 from cairn.components.errors import ComponentError
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, UsableStack
 
+REMEMBERED_SECONDS = 60.0
+"""How long an answer that all is well counts: a Stack is looked at whenever one of its runs begins or ends."""
 
-async def problem_with(kubernetes: Kubernetes, stack: UsableStack) -> ComponentError | None:
-    """Return why the orchestrator's pods cannot use the artifact store, or why that is not known; None where they can."""
-    try:
-        return await stack.orchestrator.problem_with(kubernetes, stack.artifact_store)
-    except CAN_BE_TRIED_AGAIN as error:
-        message = f"It is not to be found out whether orchestrator and artifact store go together: {error}; it is tried again."
-        return ComponentError(COMPONENTS_NOT_CHECKED, message)
+
+class Usability:
+    """Asks the cluster, and remembers for a while which stacks can be used; what is wrong is asked for each time."""
+
+    def __init__(self, kubernetes: Kubernetes, clock: Clock) -> None:
+        self._kubernetes = kubernetes
+        self._clock = clock
+        self._asked: dict[tuple[str, str], float] = {}
+        """When a stack was last found usable, by namespace and digest of all specs, on the monotonic clock."""
+
+    async def problem_with(self, stack: UsableStack) -> ComponentError | None:
+        """Return why the orchestrator's pods cannot use the artifact store, or why that is not known; None where they can."""
+        now = self._clock.monotonic()
+        self._asked = {known: asked for known, asked in self._asked.items() if now - asked < REMEMBERED_SECONDS}
+        key = stack.orchestrator.namespace, stack.digest
+        if key in self._asked:
+            return None
+        try:
+            problem = await stack.orchestrator.problem_with(self._kubernetes, stack.artifact_store)
+        except CAN_BE_TRIED_AGAIN as error:
+            message = f"It is not to be found out whether orchestrator and artifact store go together: {error}; it is tried again."
+            return ComponentError(COMPONENTS_NOT_CHECKED, message)
+        if problem is None:
+            self._asked[key] = now
+        return problem
