@@ -18,7 +18,7 @@ from tests.kfp.backend.auth import Auth
 from tests.kfp.backend.clock import Timing, VirtualClock
 from tests.kfp.backend.engine import Engine
 from tests.kfp.backend.operation import Host
-from tests.kfp.backend.scripted import Script, ScriptedExecutor, succeeding
+from tests.kfp.backend.scripted import Deed, Script, ScriptedExecutor, succeeding
 from tests.kfp.backend.state import Attempt
 from tests.kfp.backend.store import Store
 
@@ -142,3 +142,8 @@ def workflow_of(run: dict[str, Any]) -> str:
     tasks = run["run_details"]["task_details"]
     names = [task.get("display_name", "") for task in tasks]
     return next(found for found in names if re.fullmatch(rf"{name}-[a-z0-9]{{5}}", found))
+
+
+def doubles(attempt: Attempt) -> Deed:
+    """Write its input `x`, twice, to its output `y`."""
+    return Deed(parameters={"y": str(attempt.inputs.parameters.get("x")) * 2})

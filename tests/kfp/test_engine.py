@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from tests.kfp.backend.scripted import Deed
 from tests.kfp.backend.state import Attempt, fnv1a
 from tests.kfp.backend.store import Store
-from tests.kfp.harness import backend, succeeds
+from tests.kfp.harness import backend, doubles, succeeds
 from tests.kfp.pipelines import (
     Json,
     Pipeline,
@@ -111,75 +109,6 @@ async def test_a_condition_that_cannot_be_evaluated_fails_the_driver() -> None:
     assert (outcome.tasks["maybe-driver"], outcome.tasks["maybe"]) == ("FAILED", None)
 
 
-def loop(items: Json, **fields: Json) -> Json:
-    """A loop over a DAG with one task, and a task that collects what its turns have put out."""
-    pipeline = Pipeline(many={"parameterType": "LIST", "isOptional": True})
-    worker = pipeline.container("work", inputs=parameters(x="STRING"), outputs=parameters(y="STRING"))
-    inner = {"work": task("work", worker, inputs={"parameters": {"x": {"componentInputParameter": "item"}}})}
-    source = {"valueFromParameter": {"producerSubtask": "work", "outputParameterKey": "y"}}
-    dag = pipeline.dag(
-        "for-loop-1", inner, inputs=parameters(item="STRING", many="LIST"), outputs={"parameters": {"ys": source}}
-    )
-    pipeline.spec["components"][dag]["inputDefinitions"]["parameters"]["many"]["isOptional"] = True
-    pipeline.task("for-loop-1", dag, parameterIterator={"itemInput": "item", "items": items}, **fields)
-    collect = pipeline.container("collect", inputs=parameters(ys="LIST"))
-    pipeline.task("collect", collect, inputs={"parameters": {"ys": output_of("for-loop-1", "ys")}})
-    return pipeline.spec
-
-
-def doubles(attempt: Attempt) -> Deed:
-    return Deed(parameters={"y": str(attempt.inputs.parameters.get("x")) * 2})
-
-
-async def test_a_loop_over_items_that_are_written_down_collects_its_outputs() -> None:
-    async with backend(doubles) as server:
-        outcome = await server.finish(loop({"raw": json.dumps(["a", "b"])}))
-
-        assert outcome.state == "SUCCEEDED"
-        assert server.parameters_of("root.collect") == {"ys": ["aa", "bb"]}
-
-
-async def test_a_loop_over_a_parameter_has_a_turn_for_each_item() -> None:
-    given = {"parameters": {"many": {"componentInputParameter": "many"}}}
-
-    async with backend(doubles) as server:
-        await server.finish(loop({"inputParameter": "many"}, inputs=given), many=[1, 2, 3])
-
-        assert server.parameters_of("root.collect") == {"ys": ["11", "22", "33"]}
-        assert server.attempts_at("root.for-loop-1.iteration-iterations(2:2).iteration-item.work")
-
-
-async def test_a_loop_over_nothing_is_skipped() -> None:
-    async with backend(doubles) as server:
-        outcome = await server.finish(loop({"raw": "[]"}))
-
-    assert (outcome.tasks["iteration-iterations"], outcome.tasks["for-loop-1"]) == ("SKIPPED", "SUCCEEDED")
-
-
-async def test_no_more_turns_run_at_once_than_allowed() -> None:
-    spec = loop({"raw": "[1, 2, 3]"}, iteratorPolicy={"parallelismLimit": 1})
-
-    async with backend(doubles) as server:
-        run_id = await server.submit(spec)
-        server.clock.advance(55)
-        at_once = len(server.executor.started)
-        server.clock.advance(600)
-
-        assert at_once == 1
-        assert server.outcome(await server.run(run_id)).state == "SUCCEEDED"
-
-
-async def test_one_failed_turn_fails_the_loop_after_the_others_have_run() -> None:
-    def script(attempt: Attempt) -> Deed:
-        return Deed(exit_code=1) if attempt.inputs.parameters.get("x") == "a" else doubles(attempt)
-
-    async with backend(script) as server:
-        outcome = await server.finish(loop({"raw": json.dumps(["a", "b"])}))
-
-        assert outcome.tasks["for-loop-1"] == "FAILED"
-        assert outcome.tasks["iteration-iterations(1:1)"] == "SUCCEEDED"
-
-
 async def test_a_sub_dag_hands_its_inputs_in_and_its_outputs_out() -> None:
     pipeline = Pipeline()
     inner = pipeline.container(
@@ -276,75 +205,6 @@ async def test_no_exit_task_begins_in_a_run_that_is_terminated() -> None:
 
         assert server.outcome(await server.run(run_id)).state == "FAILED"
         assert [attempt.task for attempt in server.executor.started] == ["root.exit-handler-1.work"]
-
-
-def retried(**policy: object) -> Json:
-    pipeline = Pipeline()
-    pipeline.task("flaky", pipeline.container("flaky"), retryPolicy=policy)
-    return pipeline.spec
-
-
-async def test_a_task_whose_second_attempt_succeeds_has_succeeded() -> None:
-    async with backend(lambda attempt: Deed(exit_code=int(attempt.number == 0))) as server:
-        outcome = await server.finish(retried(maxRetryCount=2))
-
-        assert outcome.state == "SUCCEEDED"
-        assert outcome.tasks["executor(0)"] == "FAILED"
-        assert outcome.tasks["executor(1)"] == "SUCCEEDED"
-        assert "executor(2)" not in outcome.tasks
-
-
-async def test_attempts_come_as_far_apart_as_the_backoff_says() -> None:
-    async with backend(lambda _: Deed(exit_code=1)) as server:
-        await server.submit(retried(maxRetryCount=2, backoffDuration="20s", backoffFactor=2.0))
-        begun: list[float] = []
-        for second in range(200):
-            server.clock.advance(1)
-            begun += [second] * (len(server.executor.started) - len(begun))
-
-    # They end 3 s after they began, then wait 20 s and 40 s, then for Argo to look, which it does every 10 s.
-    assert [after - before for before, after in itertools.pairwise(begun)] == [30, 50]
-
-
-async def test_the_maximal_duration_of_backoff_is_a_total() -> None:
-    async with backend(lambda _: Deed(exit_code=1)) as server:
-        policy = {"backoffDuration": "20s", "backoffFactor": 1.0, "backoffMaxDuration": "40s"}
-        outcome = await server.finish(retried(maxRetryCount=5, **policy))
-
-        assert outcome.state == "FAILED"
-        assert len(server.executor.started) == 2
-
-
-def cached(name: str = "sample", x: str = "1") -> Json:
-    pipeline = Pipeline(name)
-    made = pipeline.container("make", inputs=parameters(x="STRING"), outputs=parameters(y="STRING"))
-    given = {"parameters": {"x": constant(x)}}
-    return pipeline.task("make", made, inputs=given, cachingOptions={"enableCache": True}).spec
-
-
-async def test_the_same_work_is_taken_from_the_cache() -> None:
-    async with backend(doubles) as server:
-        await server.finish(cached())
-        outcome = await server.finish(cached())
-
-        assert (outcome.tasks["make"], outcome.tasks["executor"]) == ("SUCCEEDED", "SKIPPED")
-        assert len(server.executor.started) == 1
-
-
-async def test_other_inputs_and_other_pipelines_find_nothing_in_the_cache() -> None:
-    async with backend(doubles) as server:
-        for spec in (cached(), cached(x="2"), cached(name="other")):
-            await server.finish(spec)
-
-        assert len(server.executor.started) == 3
-
-
-async def test_what_has_failed_is_not_cached() -> None:
-    async with backend(lambda _: Deed(exit_code=1)) as server:
-        await server.finish(cached())
-        await server.finish(cached())
-
-        assert len(server.executor.started) == 2
 
 
 async def test_an_importer_hands_its_artifact_on() -> None:
