@@ -22,8 +22,8 @@ from cairn.runs.workloads import stop_pod
 logger = logging.getLogger(__name__)
 
 RUN_LABEL = "pipeline/runid"
-LOG_PAUSES_SECONDS = (1.0, 2.0, 4.0)
-"""After each try to read a log."""
+LOG_PAUSES_SECONDS = (0.0, 1.0, 2.0)
+"""Before each try to read a log."""
 SYNC_SECONDS = 15.0
 """How long the pods of a namespace are waited for: they may not be the operator's to see, or be in another cluster."""
 LONGEST_WAIT_SECONDS = 1.0
@@ -126,6 +126,7 @@ class KubeflowPods:
         """Return the end of a log; an empty text where it is not to be had, which is not waited for much longer."""
         metadata = pod["metadata"]
         for seconds in LOG_PAUSES_SECONDS:
+            await asyncio.sleep(seconds)
             try:
                 return await self._cluster.kubernetes.pod_log(
                     metadata["namespace"], metadata["name"], MAIN_CONTAINER, lines=LOG_TAIL_LINES, limit=LOG_TAIL_BYTES
@@ -134,7 +135,6 @@ class KubeflowPods:
                 return ""
             except CAN_BE_TRIED_AGAIN as error:
                 logger.warning("The log of pod %s cannot be read: %s", metadata["name"], error)
-            await asyncio.sleep(seconds)
         return ""
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
