@@ -67,7 +67,7 @@ test-full: test ## The same, with the long fault and matrix tests
 
 .PHONY: test-unit
 test-unit: requirements ## Test without a cluster
-	$(PYTEST) tests/unit --numprocesses 2
+	$(RUN) --group bench pytest $(PYTEST_ARGS) tests/unit --numprocesses 2
 
 .PHONY: test-simulation
 test-simulation: requirements ## Simulate the engine of runs from 2,000 seeds
