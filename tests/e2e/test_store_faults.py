@@ -151,7 +151,9 @@ def test_a_run_whose_secret_is_gone_goes_on_once_it_is_there_again(runs: Cluster
         waiting = runs.wait("PipelineRun", f"meets-it-{on}", cannot_keep_its_output, 60, "no Secret")
         told = condition(waiting, "Succeeded")
         assert told["reason"] == "Pending"
-        assert told["message"].startswith("The outputs of step writes cannot be kept yet: CreateContainerConfigError")
+        assert told["message"].startswith(
+            "The outputs of step writes are not available yet: CreateContainerConfigError"
+        )
     runs.apply(secret("faulty-credentials", **server.reader_credentials))
     for on in WORKLOADS:
         ended = runs.finished(f"meets-it-{on}", timeout=240)

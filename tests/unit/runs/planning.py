@@ -29,10 +29,11 @@ def planned(
     refusals: Mapping[str, Refusal] | None = None,
     scheduler: Scheduler | None = None,
     now: datetime = MOMENT,
+    **also: Any,
 ) -> Plan:
-    """Return the plan of a run that has started, given what is seen and recorded of it."""
+    """Return the plan of a run that has started, given what is seen and recorded of it; `also` are fields of Observed."""
     by_name = {status.name: status for status in recorded}
-    observed = Observed(by_name, attempts, refusals or {}, start_time=NOW)
+    observed = Observed(by_name, attempts, refusals or {}, start_time=NOW, **also)
     return with_answers(run_steps(spec, by_name), observed, scheduler or OneJobPerStep(10), now)
 
 

@@ -139,7 +139,7 @@ class TestUnderWay:
         assert outcome(step) == Outcome(
             "Unknown",
             "Pending",
-            "The outputs of step load cannot be kept yet: CreateContainerConfigError: no Secret",
+            "The outputs of step load are not available yet: CreateContainerConfigError: no Secret",
         )
 
     @pytest.mark.parametrize("reason", ["PodDeleted", "DeadlineExceeded"])

@@ -13,7 +13,11 @@ from tests.unit.fake_kubernetes import World
 DEFAULT: JsonObject = {"annotations": {"cairn.dev/default-stack": "true"}}
 FINALIZER = "cairn.dev/finalizer"
 KUBEFLOW_SPEC: JsonObject = {"orchestrator": {"kubeflow": {"endpoint": "http://ml-pipeline.kubeflow.svc:8888"}}}
-AT_HOME: JsonObject = {"bucket": "wine", "endpoint": "http://s3.storage.svc:9000"}
+AT_HOME: JsonObject = {
+    "bucket": "wine",
+    "endpoint": "http://s3.storage.svc:9000",
+    "credentialsSecretRef": {"name": "s3-credentials"},
+}
 
 
 class StackWorld(World):

@@ -13,7 +13,11 @@ from tests.unit.fake_kubernetes import FakeKubernetes
 
 GET_CONFIG_MAP = "get configmaps"
 KUBEFLOW = {"orchestrator": {"kubeflow": {"endpoint": "http://ml-pipeline.kubeflow.svc:8888"}}}
-STORE = {"bucket": "wine", "endpoint": "http://s3.storage.svc:9000"}
+STORE = {
+    "bucket": "wine",
+    "endpoint": "http://s3.storage.svc:9000",
+    "credentialsSecretRef": {"name": "s3-credentials"},
+}
 LAUNCHER = """\
 s3: {default: {endpoint: "s3.storage.svc:9000", disableSSL: true, credentials: {fromEnv: true}}}
 """

@@ -50,7 +50,8 @@ class Model(BaseModel):
 def first_problem(error: ValidationError) -> str:
     """Return the first thing that a model refused, as `field: message`."""
     problem = error.errors()[0]
-    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+    message = "must be an object" if problem["type"] == "model_type" else problem["msg"]
+    return ": ".join(filter(None, (".".join(str(part) for part in problem["loc"]), message)))
 
 
 @dataclass(frozen=True)

@@ -197,5 +197,6 @@ def _refusal(answer: Answer) -> RefusedError:
     told = answer.object
     code = told.get("code") if told is not None else None
     if told is None or not isinstance(code, int):
-        return RefusedError(answer.status, None, " ".join(answer.text.split())[:LARGEST_ERROR])
+        words = " ".join(answer.text.split())
+        return RefusedError(answer.status, None, "" if words.startswith("<") else words[:LARGEST_ERROR])
     return RefusedError(answer.status, code, str(told.get("message", ""))[:LARGEST_ERROR])

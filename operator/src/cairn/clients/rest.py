@@ -105,8 +105,10 @@ class RestService:
             raise UnreachableError(f"has not answered within {timeout.total:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise UntrustedError(f"has a certificate that is not trusted: {error.certificate_error}") from error
+        except aiohttp.ClientConnectorSSLError as error:
+            raise NotSentError(f"cannot be reached with TLS ({_cause(error)}): see whether it is http://") from error
         except aiohttp.ClientConnectorError as error:
-            raise NotSentError(f"cannot be reached: {error}") from error
+            raise NotSentError(f"cannot be reached: {_cause(error)}") from error
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # of a host name that is none
             raise UnreachableError(f"cannot be reached: {error}") from error
         if HTTPStatus.MULTIPLE_CHOICES <= told.status < HTTPStatus.BAD_REQUEST:
@@ -124,6 +126,11 @@ class RestService:
         return aiohttp.ClientSession(
             headers=headers, connector=connector, timeout=self._timeout, trust_env=True, auto_decompress=False
         )
+
+
+def _cause(error: aiohttp.ClientConnectorError) -> str:
+    """Return what the operating system says: aiohttp adds the host, and `ssl:default` to whatever it is."""
+    return error.os_error.strerror or str(error.os_error)
 
 
 async def _content(answer: aiohttp.ClientResponse) -> bytes:

@@ -78,6 +78,8 @@ class AttemptObservation:
     log_tail: str | None = None
     wants_pod: bool = False
     """Whether its Job has no pod yet."""
+    has_own_pod: bool = False
+    """Whether its pod is there, and certainly runs no other step."""
     awaits_turn: bool = False
     """Whether its orchestrator has not begun with it, or nothing is to be seen of it: it cannot be late."""
     fetching: bool = False

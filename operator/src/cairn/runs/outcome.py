@@ -139,7 +139,7 @@ def _runs(step: StepStatus) -> bool:
 def _trouble(step: StepStatus) -> str:
     if step.state == "Retrying":
         return f"Step {step.name} is tried again at {step.next_attempt_time}: {step.reason}: {step.message}"[:4096]
-    what = "The outputs of step {} cannot be kept yet" if step.state == "Running" else "Step {} waits"
+    what = "The outputs of step {} are not available yet" if step.state == "Running" else "Step {} waits"
     return f"{what.format(step.name)}: {step.reason}: {step.message}"[:4096]
 
 

@@ -66,6 +66,8 @@ class Observed:
     """The run at an orchestrator that carries it out itself."""
     is_whole: bool = False
     """Whether that has the run as a whole: nothing of it can be held back any more, and where it is to end, `finally` is, too."""
+    steps_may_begin: bool = False
+    """Whether it may begin with steps whatever is decided here, since it is not known yet that it ends."""
     trouble: Trouble | None = None
     answers: Mapping[Question, Answer] = field(default_factory=dict[Question, Answer])
     """What expressions of `when` amount to, as far as they were evaluated."""
@@ -317,6 +319,7 @@ def _advance_all(
             starts=starts,
             attempt=attempts.get(name),
             refusal=observed.refusals.get(name),
+            may_begin=observed.steps_may_begin and not (own_halt is not None and own_halt.immediately),
             settled=settled if isinstance(settled, Settled) else None,
             cached=_usable(steps, name, observed.cache.get(name)) if starts else None,
         )

@@ -60,6 +60,8 @@ class Situation:
     """How it ends if no attempt of it was made."""
     cached: CacheRecord | None = None
     """What can be used in its place."""
+    may_begin: bool = False
+    """Whether the orchestrator may begin with it though a halt speaks against that, since it has not ended the run yet."""
 
 
 def advance(step: Step, recorded: StepStatus, situation: Situation) -> StepStatus:
@@ -113,15 +115,22 @@ def running_deadline(step: Step, status: StepStatus) -> datetime | None:
 
 
 def _under_way(step: Step, recorded: StepStatus, attempt: AttemptObservation, situation: Situation) -> StepStatus:
-    if attempt.number > recorded.attempts and attempt.phase is Phase.WAITING and attempt.reason is None:
+    is_new = attempt.number > recorded.attempts
+    if is_new and not attempt.has_own_pod and attempt.phase is Phase.WAITING and attempt.reason is None:
         return _waiting(recorded, situation)  # its turn in a pod that steps share has not come
-    begun = recorded if recorded.attempts == attempt.number else next_attempt(recorded, attempt.number, situation.now)
+    begun = next_attempt(recorded, attempt.number, _made_at(attempt, situation.now)) if is_new else recorded
     status = _observed(begun, attempt)
     if attempt.phase is Phase.SUCCEEDED:
         return status
     if attempt.phase is Phase.FAILED:
         return _failed(step, begun, status, attempt.fault or Fault.STEP, situation)
     return _active(step, begun, status, situation)
+
+
+def _made_at(attempt: AttemptObservation, now: datetime) -> datetime:
+    """Return when an attempt was made that is seen for the first time: an orchestrator may have made it a while ago."""
+    told = (attempt.pod_created if attempt.has_own_pod else None, attempt.started)
+    return min((parse(time) for time in told if time is not None), default=now)
 
 
 def _active(step: Step, recorded: StepStatus, status: StepStatus, situation: Situation) -> StepStatus:
@@ -216,7 +225,7 @@ def _not_tried_again(recorded: StepStatus, situation: Situation) -> StepStatus:
 def _waiting(recorded: StepStatus, situation: Situation) -> StepStatus:
     """Judge a step of which no attempt is under way."""
     if situation.halt is not None:
-        return _not_started(recorded, situation.halt)
+        return recorded if situation.may_begin else _not_started(recorded, situation.halt)
     settled = situation.settled
     if recorded.state != "Pending":
         return recorded

@@ -21,7 +21,9 @@ from cairn.stacks.usability import Usability
 
 DEFAULT = "Default"
 RECHECK_SECONDS = 60.0
-"""How often a Stack whose deletion waits, or that cannot be used, asks whether what it waits for is still there."""
+"""How often a Stack whose deletion waits asks whether what it waits for is still there."""
+UNUSABLE_SECONDS = 10.0
+"""How often a Stack that cannot be used for a reason that no watch tells of asks whether that is mended."""
 CHECK_SECONDS = 300.0
 """How often it is asked for what no watch tells of."""
 
@@ -57,8 +59,10 @@ class StackReconciler:
         if problem is not None:
             resolution = replace(resolution, stack=None, reason=problem.reason, message=problem.message)
         await self._write(body, resolution, len(active))
-        if is_being_deleted(body) or problem is not None:
+        if is_being_deleted(body):
             return RECHECK_SECONDS
+        if problem is not None:
+            return UNUSABLE_SECONDS
         return CHECK_SECONDS if stack is not None and stack.orchestrator.runs_elsewhere else None
 
     def _resolve(self, key: Key, body: JsonObject, active: list[str]) -> Resolution:

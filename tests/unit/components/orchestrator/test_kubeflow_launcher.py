@@ -40,9 +40,9 @@ class Namespace:
         metadata = {"namespace": NAMESPACE, "name": "kfp-launcher"}
         self.kubernetes.add(CONFIG_MAPS, {"metadata": metadata, "data": {"providers": providers}})
 
-    def has_secret(self, *keys: str) -> None:
+    def has_secret(self, *keys: str, name: str = "bucket") -> None:
         """Put the credentials there."""
-        metadata = {"namespace": NAMESPACE, "name": "bucket"}
+        metadata = {"namespace": NAMESPACE, "name": name}
         self.kubernetes.add(SECRETS, {"metadata": metadata, "data": dict.fromkeys(keys, "a2V5")})
 
     async def problem(self, store: S3 = STORE, *, is_in_cluster: bool = True) -> ComponentError | None:
@@ -69,13 +69,26 @@ async def test_a_launcher_that_is_told_of_the_store_has_no_problem(namespace: Na
 
 
 async def test_a_launcher_that_is_told_nothing_looks_at_aws(namespace: Namespace):
+    namespace.has_launcher(text="{}")
+
     problem = await namespace.problem()
 
     assert problem is not None
     assert problem.reason == "LauncherNotConfigured"
     assert "ConfigMap kubeflow/kfp-launcher says nothing of s3" in problem.message
     told = problem.message.split("`")[1]
-    assert yaml.safe_load(told)["s3"]["default"]["endpoint"] == "s3.storage.svc:9000"
+    assert yaml.safe_load(told)["s3"]["default"]["endpoint"] == "http://s3.storage.svc:9000"
+
+
+async def test_what_is_to_be_written_into_it_is_good(namespace: Namespace):
+    before = await namespace.problem()
+    assert before is not None
+    assert "ConfigMap kubeflow/kfp-launcher does not exist: correct the orchestrator's namespace" in before.message
+
+    namespace.has_launcher(text=before.message.split("`")[1])
+    namespace.has_secret("accesskey", "secretkey", name="cairn-bucket")
+
+    assert await namespace.problem() is None
 
 
 async def test_a_bucket_at_aws_may_be_opened_by_the_identity_of_the_pods(namespace: Namespace):
@@ -162,6 +175,12 @@ def orchestrator(**config: Any) -> Kubeflow:
 
 def test_a_claim_is_no_store_for_it():
     assert "use an s3 store" in str(orchestrator().incompatibility_with(local_store()))
+
+
+def test_the_operator_has_to_be_able_to_read_what_steps_write():
+    store = s3_store(credentialsSecretRef=None)
+
+    assert "give artifact store bucket a credentialsSecretRef" in str(orchestrator().incompatibility_with(store))
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import Any
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun import PipelineRunSpec
-from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
+from cairn.clients.kubernetes import PIPELINE_RUNS, SECRETS, STACK_COMPONENTS, STACKS, ApiError
 from tests.kfp.backend.scripted import Deed
 from tests.kfp.backend.state import Attempt, Run
 from tests.kfp.harness import Backend
 from tests.kfp.pipelines import Pipeline
-from tests.unit.builders import LATER, RUN, component_body, run_spec, stack_body
+from tests.unit.builders import LATER, RUN, component_body, run_spec, secret_body, stack_body
 from tests.unit.runs.run_world import OperatorDiedError, RunWorld
 
 SHELL = {"command": ["train"]}
@@ -60,6 +60,14 @@ class KubeflowWorld(RunWorld):
     async def fails(self, **fault: Any) -> None:
         """Have Kubeflow Pipelines fail as tests/kfp/backend/faults.py tells."""
         await self.kfp.ask("POST", "/faults", fault)
+
+    async def logs_in(self, token: str) -> None:
+        """Have Kubeflow Pipelines want a token, and the component name the Secret that holds it."""
+        await self.kfp.ask("PUT", "/token", {"token": token})
+        component = self.kubernetes.one(STACK_COMPONENTS, "kubeflow")
+        component["spec"]["orchestrator"]["kubeflow"]["auth"] = {"tokenSecretRef": {"name": "login", "key": "token"}}
+        self.kubernetes.add(SECRETS, secret_body("login", token=token))
+        self.kubernetes.add(STACK_COMPONENTS, component)
 
     async def recovers(self) -> None:
         """End all faults."""

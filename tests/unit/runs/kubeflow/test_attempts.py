@@ -146,6 +146,14 @@ class TestPods:
 
         assert (train.phase, train.started) == (Phase.RUNNING, NOW)
 
+    def test_a_step_whose_command_succeeded_and_that_failed_all_the_same_has_written_something_wrong(self):
+        sight = Sight(told(train="FAILED"), [pod(phase="Succeeded", terminated=ended(0))], parse(NOW))
+
+        (attempt,) = attempts_of(sight, {"train": step("train")})
+
+        assert (attempt.phase, attempt.reason) == (Phase.FAILED, "StepFailed")
+        assert str(attempt.message).startswith("Its command has succeeded")
+
     def test_each_is_an_attempt(self):
         first = pod(0, uid="1", phase="Failed", terminated=ended(1))
         second = pod(1, uid="2", running={"startedAt": LATER})

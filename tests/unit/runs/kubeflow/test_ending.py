@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cairn.api.base import FINALIZER
-from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS
+from cairn.clients.kubernetes import PIPELINE_RUNS, SECRETS, STACK_COMPONENTS
 from tests.unit.builders import RUN, step
 from tests.unit.runs.kubeflow.kubeflow_world import SHELL, KubeflowWorld, on_kubeflow
 
@@ -111,6 +111,46 @@ async def test_a_run_that_is_deleted_after_its_components_are_gone_is_let_go(wor
 
     assert world.runs() == []
     assert ("Warning", "KubeflowRunNotEnded") in world.events()
+
+
+async def test_a_run_that_was_never_submitted_goes_at_once(world: KubeflowWorld):
+    world.run(on_kubeflow(step("only", **SHELL), suspend=True))
+    await world.goes_on()
+    await world.fails(status=503)
+
+    world.delete()
+    await world.goes_on()
+
+    assert world.runs() == []
+
+
+async def test_a_run_whose_log_in_goes_before_it_ends_with_the_one_that_was_there(world: KubeflowWorld):
+    await world.logs_in("secret")
+    world.run(on_kubeflow(step("hangs", **SHELL)))
+    await world.goes_on()
+    await world.goes_on(60)
+    world.kubernetes.remove(SECRETS, RUN.namespace, "login")
+
+    world.delete()
+    await world.goes_on()
+
+    assert world.runs() == []
+    assert world.of_kubeflow.workflow.is_terminating
+
+
+async def test_a_step_that_began_before_the_end_was_certain_is_told_as_it_was(world: KubeflowWorld):
+    steps = [step("load", **SHELL), step("report", dependsOn=["load"], **SHELL)]
+    world.run(on_kubeflow(*steps))
+    await world.goes_on()
+    await world.fails(status=503)
+    world.run(on_kubeflow(*steps, cancel="Graceful"))
+    await world.goes_on(600)
+    assert world.states()["report"] == "Pending"
+
+    await world.recovers()
+    await world.goes_on()
+
+    assert world.states() == {"load": "Succeeded", "report": "Succeeded"}
 
 
 async def test_a_run_that_has_ended_is_not_held(world: KubeflowWorld):

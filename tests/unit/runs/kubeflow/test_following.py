@@ -42,6 +42,21 @@ async def test_a_server_that_is_away_for_a_moment_is_nobody_s_concern(
             await world.goes_on()
 
 
+async def test_a_log_in_that_is_mended_is_used_for_the_runs_that_are_under_way(world: KubeflowWorld):
+    world.run(on_kubeflow(step("only", **SHELL)))
+    await world.goes_on()
+    await world.fails(status=401, body='{"code": 16, "message": "expired"}')
+    await world.goes_on()
+    assert "Unauthorized" in world.told()[1]
+
+    await world.recovers()
+    await world.logs_in("secret")
+    world.see()
+    await world.goes_on_when_woken(600)
+
+    assert world.succeeded() == ("True", "Completed")
+
+
 async def test_an_outage_is_no_reason_to_give_a_step_up(world: KubeflowWorld):
     world.run(on_kubeflow(step("only", pendingTimeoutSeconds=60, **SHELL)))
     await world.goes_on()
@@ -64,6 +79,7 @@ async def test_a_run_that_somebody_has_deleted_there_fails(world: KubeflowWorld)
 
     assert world.succeeded() == ("False", "StepFailed")
     assert "KubeflowRunDeleted" in world.told()[1]
+    assert world.states() == {"only": "Failed", "after": "Skipped"}
 
 
 async def test_a_step_that_is_to_be_tried_again_fails_with_the_run_that_is_deleted(world: KubeflowWorld):

@@ -29,6 +29,11 @@ NODE_NAME_ANNOTATION = "workflows.argoproj.io/node-name"
 DRIVER_FAILED = "DriverFailed"
 STEP_FAILED = "StepFailed"
 TERMINATED = "Terminated"
+NO_POD = "Kubeflow Pipelines says that it failed; its pod, which would tell why, is not there any more."
+OUTPUTS_NOT_TAKEN = (
+    "Its command has succeeded, and Kubeflow Pipelines could not take what it has written: its results are not an object in JSON, "
+    "or too large, or the bucket refuses; the log of its pod may tell."
+)
 TERMINATED_MESSAGE = "The run was terminated in Kubeflow Pipelines."
 _OF_ATTEMPT = re.compile(r"\.([^.]+)\.executor(?:\((\d+)\))?$")
 _EXIT_STATUS = re.compile(r"exit status (\d+)\s*$")
@@ -151,7 +156,7 @@ def _failed(known: AttemptObservation, task: TaskDetails) -> AttemptObservation:
         phase=Phase.FAILED,
         fault=Fault.STEP,
         reason=STEP_FAILED,
-        message="Kubeflow Pipelines says that it failed; its pod, which would tell why, is not there any more.",
+        message=OUTPUTS_NOT_TAKEN if known.has_own_pod else NO_POD,
         started=known.started or task.started,
         ended=task.ended,
         is_last=True,
@@ -185,6 +190,7 @@ def _of_pod(step: Step, number: int, pod: JsonObject, sight: Sight) -> AttemptOb
     log = sight.logs.get(pod["metadata"]["uid"])
     logs = {step.name: log} if log is not None else {}
     seen = next(observe_pod(None, _with_container_of(step, pod), [(step, number)], logs, sight.now))
+    seen = replace(seen, has_own_pod=True)
     if seen.phase is Phase.SUCCEEDED or (ended is not None and ended["exitCode"] == 0):
         return _still_running(seen, started=started_at(ended) if ended is not None else seen.started)
     if ended is not None and log is None:

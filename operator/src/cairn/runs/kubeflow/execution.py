@@ -91,7 +91,7 @@ class KubeflowExecution(Execution):
         if followed is None or followed.is_unknown:
             trouble = _trouble(followed.problem) if followed is not None else COMPONENTS_GONE
             as_recorded = tuple(_as_recorded(step) for step in status.steps if step.state in ACTIVE)
-            return replace(observed, attempts=as_recorded, trouble=trouble)
+            return replace(observed, attempts=as_recorded, trouble=trouble, steps_may_begin=followed is not None)
         run_id = followed.run_id
         if run_id is None:
             return observed
@@ -111,6 +111,7 @@ class KubeflowExecution(Execution):
                 id=run_id, endpoint=followed.endpoint, url=followed.site.orchestrator.url_of(run_id)
             ),
             is_whole=True,
+            steps_may_begin=not followed.is_ending,
             trouble=_trouble(followed.problem),
         )
 
@@ -181,7 +182,7 @@ class KubeflowExecution(Execution):
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
         succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
-        if succeeded is None or succeeded.status != "True":
+        if _may_be_submitted(status) and (succeeded is None or succeeded.status != "True"):
             followed = await self._terminated(body, status)
             if followed is not None and not followed.is_ending and not self._has_no_way(body, followed):
                 await self._tell_that_it_waits(body, followed.problem)
@@ -248,6 +249,11 @@ class KubeflowExecution(Execution):
         return seen
 
 
+def _may_be_submitted(status: PipelineRunStatus) -> bool:
+    """Return whether Kubeflow Pipelines may have a run: what is submitted is recorded before."""
+    return status.orchestrator_run is not None or any(step.attempts for step in status.steps)
+
+
 def _trouble(problem: ComponentError | None) -> Trouble | None:
     return Trouble(problem.reason, problem.message) if problem is not None else None
 
@@ -261,7 +267,7 @@ def _as_recorded(step: StepStatus) -> AttemptObservation:
 
 
 def _lost(followed: FollowedRun, recorded: Iterable[StepStatus], seen: Container[str]) -> Iterable[AttemptObservation]:
-    """Yield the steps that will not run any more, since their run has been deleted, or was ended."""
+    """Yield the steps that have begun and will not go on, since their run has been deleted, or was ended."""
     details = followed.details
     if followed.is_gone:
         reason, message = RUN_DELETED, "Somebody has deleted the run in Kubeflow Pipelines."
@@ -271,5 +277,5 @@ def _lost(followed: FollowedRun, recorded: Iterable[StepStatus], seen: Container
         return
     fields: dict[str, Any] = {"reason": reason, "message": message, "is_last": True, "fault": Fault.STOPPED}
     for step in recorded:
-        if step.state not in ENDED and (step.name not in seen or followed.is_gone):
-            yield AttemptObservation(step.name, max(1, step.attempts), Phase.FAILED, **fields)
+        if step.attempts and step.state not in ENDED and (step.name not in seen or followed.is_gone):
+            yield AttemptObservation(step.name, step.attempts, Phase.FAILED, **fields)

@@ -44,10 +44,13 @@ class FollowedRun:
         name: RunName,
         known: OrchestratorRun | None,
         steps: Mapping[str, Step],
-        site: Site,
+        find_site: Callable[[], Site],
         told: Callable[[], None],
     ) -> None:
-        """Make a run of which nothing is known but, where it was submitted for certain, its ID and who has it."""
+        """Make a run of which nothing is known but, where it was submitted for certain, its ID and who has it.
+
+        `find_site` returns where it is carried out, as its components are now.
+        """
         self._name = name
         self._steps = steps
         self._told = told
@@ -67,8 +70,9 @@ class FollowedRun:
         """Set when there may be something to see."""
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.site = site
-        """Where it is carried out; replaced when its components change."""
+        self._find_site = find_site
+        self._last_server: KubeflowPipelines | None = None
+        """The way into it that was there last."""
         self.recorded: Container[str] = frozenset()
         """Steps whose end is recorded, so that nothing more is to be found out of them; replaced when there are more."""
         self.details: RunDetails | None = None
@@ -76,6 +80,11 @@ class FollowedRun:
         """Whether somebody has deleted it."""
         self.is_refused = False
         """Whether another try to submit it can only be refused alike."""
+
+    @property
+    def site(self) -> Site:
+        """Where it is carried out."""
+        return self._find_site()
 
     @property
     def run_id(self) -> str | None:
@@ -209,7 +218,7 @@ class FollowedRun:
     async def _look(self) -> None:
         """Bring it a step further, as far as that goes."""
         try:
-            await self._go_on(await self.site.server())
+            await self._go_on(await self._server())
         except RestError as error:
             self._problem = self.site.explained(error)
             self.is_refused = self.run_id is None and _is_final(error)
@@ -225,6 +234,15 @@ class FollowedRun:
             self._problem = None
             self._heard = time.monotonic()
         self._looked.set()
+
+    async def _server(self) -> KubeflowPipelines:
+        """Return the way into it; for a run that is to end, that which was there before: a namespace loses its Secrets first."""
+        try:
+            self._last_server = await self.site.server()
+        except ComponentError:
+            if self._last_server is None or not self._is_to_end:
+                raise
+        return self._last_server
 
     async def _go_on(self, server: KubeflowPipelines) -> None:
         here = self.site.orchestrator.config.endpoint

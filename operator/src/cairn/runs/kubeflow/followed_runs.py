@@ -44,19 +44,26 @@ class FollowedRuns:
     ) -> FollowedRun | None:
         """Return what follows a run, as its components are now; None where they are gone, and it was not followed before."""
         key, uid = key_of(body), body["metadata"]["uid"]
-        site = self._site(key[0], status, stack)
         before = self._followed.get(key)
         if before is not None and before[0] == uid:
-            before[1].site = site or before[1].site
             return before[1]
         self.forget(key)
-        if site is None:
+        begun_with = status.stack.components if status.stack is not None else stack.components if stack else ()
+        names = {component.type: component.name for component in begun_with}
+        known_site = self._site(key[0], names)
+        if known_site is None:
             return None
+        site = known_site
+
+        def current_site() -> Site:
+            nonlocal site
+            site = self._site(key[0], names) or site
+            return site
+
         spec, name = body["spec"], body["metadata"]["name"]
         run_name = RunName(f"{name}-{uid}", spec["pipeline"], spec.get("experiment") or spec["pipeline"])
-        known = status.orchestrator_run
         by_name: Mapping[str, Step] = steps.by_name if steps is not None else {}
-        followed = FollowedRun(run_name, known, by_name, site, lambda: self._wake(key))
+        followed = FollowedRun(run_name, status.orchestrator_run, by_name, current_site, lambda: self._wake(key))
         self._followed[key] = uid, followed
         return followed
 
@@ -77,10 +84,8 @@ class FollowedRuns:
         """Close the connections."""
         await self._connected.servers.close()
 
-    def _site(self, namespace: str, status: PipelineRunStatus, stack: UsableStack | None) -> Site | None:
-        """Return where a run is carried out: by the components that it has begun with, as they are now."""
-        begun_with = status.stack.components if status.stack is not None else stack.components if stack else ()
-        names = {component.type: component.name for component in begun_with}
+    def _site(self, namespace: str, names: Mapping[str, str]) -> Site | None:
+        """Return where a run is carried out: by the components that it has begun with, named by type, as they are now."""
         neighbours = Neighbours(self._cluster, namespace)
         orchestrator = neighbours.component(names.get(ORCHESTRATOR, ""))
         store = neighbours.component(names.get(ARTIFACT_STORE, ""))

@@ -105,7 +105,8 @@ class KubeflowConfig(Model):
     namespace: ObjectName = Field(
         default="kubeflow",
         description="Namespace that the pods of runs are in: that of the installation or, where it has several users, that of a "
-        "profile. Secrets, ConfigMaps, claims and ServiceAccounts that steps name are looked for there.",
+        "profile. Secrets, ConfigMaps, claims and ServiceAccounts that steps name are looked for there. Left out: kubeflow, "
+        "whatever the endpoint.",
     )
     experiment: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         default=None,

@@ -18,6 +18,7 @@ from cairn.components.errors import ComponentError
 from cairn.components.secrets import has_key
 
 CONFIG_MAP = "kfp-launcher"
+SECRET = "cairn-bucket"  # noqa: S105 - the name that messages propose
 NOT_CONFIGURED = "LauncherNotConfigured"
 CONFIG_INVALID = "LauncherConfigInvalid"
 SECRET_MISSING = "LauncherSecretMissing"  # noqa: S105 - a reason
@@ -74,15 +75,16 @@ async def problem_with_launcher(
     Raises:
         ApiError: the API server does not tell.
     """
+    where = f"ConfigMap {namespace}/{CONFIG_MAP}"
     try:
         config = await kubernetes.get(CONFIG_MAPS, namespace, CONFIG_MAP)
     except ForbiddenError:
         return None
     except NotFoundError:
-        if not is_in_cluster:
+        if not is_in_cluster or store.config.endpoint is None:
             return None
-        config = {}
-    where = f"ConfigMap {namespace}/{CONFIG_MAP}"
+        message = f"{where} does not exist: correct the orchestrator's namespace if its pods are in another one."
+        return ComponentError(NOT_CONFIGURED, f"{message} {_remedy(namespace, store)}")
     try:
         providers: Any = yaml.safe_load((config.get("data") or {}).get("providers") or "{}")
         told = _Providers.model_validate(providers).s3
@@ -90,13 +92,20 @@ async def problem_with_launcher(
         return ComponentError(
             CONFIG_INVALID, f"{where}, key providers: {first_problem(error)}. {_remedy(namespace, store)}"
         )
-    except yaml.YAMLError:
-        return ComponentError(CONFIG_INVALID, f"{where}, key providers: it is not YAML. {_remedy(namespace, store)}")
+    except yaml.YAMLError as error:
+        return ComponentError(
+            CONFIG_INVALID, f"{where}, key providers: it is not YAML{_place_of(error)}. {_remedy(namespace, store)}"
+        )
     settings = told.of(root) if told is not None else None
     problem = _leads_elsewhere(settings, store)
     if problem is not None:
         return ComponentError(NOT_CONFIGURED, f"{where} {problem}. {_remedy(namespace, store)}")
     return await _problem_with_credentials(kubernetes, namespace, settings, where)
+
+
+def _place_of(error: yaml.YAMLError) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
 
 
 def _leads_elsewhere(settings: _Settings | None, store: S3) -> str | None:
@@ -146,14 +155,15 @@ async def _problem_with_credentials(
 def _remedy(namespace: str, store: S3) -> str:
     """Return the sentence that says what to put there."""
     endpoint = store.config.endpoint
-    keys = {"secretName": "NAME", "accessKeyKey": "AWS_ACCESS_KEY_ID", "secretKeyKey": "AWS_SECRET_ACCESS_KEY"}
+    keys = {"secretName": SECRET, "accessKeyKey": "accesskey", "secretKeyKey": "secretkey"}
     default = {
-        **({"endpoint": urlsplit(endpoint).netloc, "disableSSL": endpoint.startswith("http://")} if endpoint else {}),
+        **({"endpoint": endpoint, "disableSSL": endpoint.startswith("http://")} if endpoint else {}),
         "region": store.config.region or "us-east-1",
         "forcePathStyle": store.path_style,
         "credentials": {"fromEnv": False, "secretRef": keys},
     }
-    return f"Write there `{_yaml({'s3': {'default': default}})}`, and the credentials into Secret NAME in {namespace}."
+    wanted = f"Write into its key providers `{_yaml({'s3': {'default': default}})}`"
+    return f"{wanted}, and the credentials into Secret {SECRET} in {namespace}."
 
 
 def _yaml(value: Any) -> str:

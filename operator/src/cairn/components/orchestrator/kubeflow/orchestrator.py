@@ -22,6 +22,10 @@ OWN_EXPERIMENT = "cairn"
 """The experiment that a check makes where runs have others."""
 
 
+UNKNOWN_VERSION = "unknown"
+"""What servers say of themselves that were built without one, as KFP's own images are."""
+
+
 class KubeflowUnavailableError(ComponentError):
     """The operator cannot use Kubeflow Pipelines."""
 
@@ -73,6 +77,11 @@ class Kubeflow(Orchestrator[KubeflowConfig]):
                 f"orchestrator {self.name} runs steps on Kubeflow Pipelines, which cannot use artifact store {store.name}; use an "
                 "s3 store"
             )
+        if not store.open_to_operator:
+            return (
+                f"orchestrator {self.name} runs steps on Kubeflow Pipelines, and the operator reads what they have written: give "
+                f"artifact store {store.name} a credentialsSecretRef"
+            )
         root, within = self.config.pipeline_root, store.uri("").rstrip("/")
         if root is not None and not f"{root}/".startswith(f"{within}/"):
             return (
@@ -108,7 +117,8 @@ class Kubeflow(Orchestrator[KubeflowConfig]):
         finally:
             await server.close()
         several = ", with several users" if health.multi_user else ""
-        message = f"Kubeflow Pipelines {health.version} at {endpoint} answers{several}, and has the experiment {name}."
+        version = f" {health.version}" if health.version != UNKNOWN_VERSION else ""
+        message = f"Kubeflow Pipelines{version} at {endpoint} answers{several}, and has the experiment {name}."
         return Verdict.usable(message, endpoint)
 
     async def client(self, kubernetes: Kubernetes) -> KubeflowPipelines:
