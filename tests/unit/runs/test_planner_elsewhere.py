@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cairn.runs.observation import Phase
+from cairn.runs.readiness import Settled
 from tests.unit.builders import NOW, after, run_spec, seen, step, step_status
-from tests.unit.runs.planning import ended, planned, runs, states
+from tests.unit.runs.planning import ended, planned, reasons, runs, states
 
 A, B = step("a"), step("b", dependsOn=["a"])
 
@@ -19,6 +20,30 @@ def test_what_may_still_begin_there_is_not_cancelled_before_its_end_is_certain(*
 
     assert states(decided) == {"a": "Running", "b": state}
     assert decided.is_ending
+
+
+def test_a_run_whose_end_is_not_certain_says_what_it_waits_for():
+    decided = planned(run_spec(A, B, cancel="Graceful"), recorded=ended("a"), is_whole=True, steps_may_begin=True)
+
+    assert decided.outcome.message == "The run was cancelled. What carries it out is about to end it."
+
+
+@pytest.mark.parametrize("fields", [{}, {"suspend": True}])
+def test_what_could_begin_and_never_will_has_failed_and_the_rest_follows(fields: dict[str, bool]):
+    spec = run_spec(step("c"), A, B, **fields)
+    never = Settled("Failed", "NotRun", "It has ended without it.")
+
+    decided = planned(spec, recorded=ended("c"), is_whole=True, never_begun=never)
+
+    assert states(decided) == {"c": "Succeeded", "a": "Failed", "b": "Skipped"}
+    assert reasons(decided)["a"] == "NotRun"
+
+
+def test_what_was_not_to_run_is_skipped_and_has_not_failed():
+    spec = run_spec(A, step("b", when="params.deploy == 'yes'"), parameters=[{"name": "deploy", "value": "no"}])
+    never = Settled("Failed", "NotRun", "It has ended without it.")
+
+    assert states(planned(spec, recorded=ended("a"), is_whole=True, never_begun=never))["b"] == "Skipped"
 
 
 def test_an_immediate_end_waits_for_nothing():

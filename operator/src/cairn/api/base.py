@@ -48,7 +48,7 @@ class Model(BaseModel):
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return the first thing that a model refused, as `field: message`."""
+    """Return the first thing that a model refused, as `field: message`; the message alone where that is the whole."""
     problem = error.errors()[0]
     message = "must be an object" if problem["type"] == "model_type" else problem["msg"]
     return ": ".join(filter(None, (".".join(str(part) for part in problem["loc"]), message)))

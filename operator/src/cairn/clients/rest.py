@@ -129,7 +129,9 @@ class RestService:
 
 
 def _cause(error: aiohttp.ClientConnectorError) -> str:
-    """Return what the operating system says: aiohttp adds the host, and `ssl:default` to whatever it is."""
+    """Return what the operating system says: aiohttp adds `ssl:default` to whatever it is, and the host, which may be a proxy."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return str(error)
     return error.os_error.strerror or str(error.os_error)
 
 

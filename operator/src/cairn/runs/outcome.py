@@ -45,7 +45,7 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
     if is_suspended(spec, halt) and not active:
         return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
     if halt is not None:
-        return Outcome("Unknown", STOPPING, f"{halt.message} {_until_the_end(steps, active, held)}"[:4096])
+        return Outcome("Unknown", STOPPING, f"{halt.message} {_until_the_end(spec, steps, active, held)}"[:4096])
     if held and not active:
         return Outcome("Unknown", STACK_NOT_READY, held[:4096])
     if failed := _failed(steps):
@@ -101,18 +101,24 @@ def _completed(steps: Sequence[StepStatus]) -> str:
 
 def _unfinished(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> str:
     """Return how far the steps came of which it was the end; those of `finally` come after that."""
-    last = {step.name for step in spec.finally_ or ()}
-    main = [step for step in steps if step.name not in last]
+    main = _main(spec, steps)
     return f"{sum(step.state in SUCCEEDED for step in main)} of {len(main)} steps had succeeded."
 
 
-def _until_the_end(steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
+def _main(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Sequence[StepStatus]:
+    last = {step.name for step in spec.finally_ or ()}
+    return [step for step in steps if step.name not in last]
+
+
+def _until_the_end(spec: PipelineRunSpec, steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
     """Return what a run that starts nothing but `finally` any more waits for."""
     troubled = _troubled(steps)
     if troubled is not None and not any(_runs(step) for step in active):
         return _trouble(troubled)
     if not active and any(step.state not in ENDED for step in steps):
-        return held or "The steps of finally are about to start."
+        if all(step.state in ENDED for step in _main(spec, steps)):
+            return held or "The steps of finally are about to start."
+        return "What carries it out is about to end it."
     return _still(active)
 
 

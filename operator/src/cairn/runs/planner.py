@@ -22,7 +22,7 @@ from cairn.runs.gathering import gathered
 from cairn.runs.instances import RunSteps, StepInstance
 from cairn.runs.observation import AttemptObservation, Phase
 from cairn.runs.outcome import Outcome, outcome_of
-from cairn.runs.readiness import Settled, settled_without_attempt
+from cairn.runs.readiness import Settled, settled_without_attempt, waits_for_nothing
 from cairn.runs.retry import next_attempt
 from cairn.runs.scheduling import Candidates, Launch, Scheduler
 from cairn.runs.states import ACTIVE
@@ -68,6 +68,8 @@ class Observed:
     """Whether that has the run as a whole: nothing of it can be held back any more, and where it is to end, `finally` is, too."""
     steps_may_begin: bool = False
     """Whether it may begin with steps whatever is decided here, since it is not known yet that it ends."""
+    never_begun: Settled | None = None
+    """How steps end that could begin, where it has ended the run, and begins with none any more."""
     trouble: Trouble | None = None
     answers: Mapping[Question, Answer] = field(default_factory=dict[Question, Answer])
     """What expressions of `when` amount to, as far as they were evaluated."""
@@ -311,6 +313,8 @@ def _advance_all(
                 continue
         may_settle = recorded.state == "Pending" and own_halt is None and name not in attempts
         settled = settled_without_attempt(steps, name, states, observed.answers) if may_settle else None
+        if may_settle and settled is None and waits_for_nothing(steps, name, states):
+            settled = observed.never_begun
         if isinstance(settled, Question):
             undecided[name] = settled
         situation = Situation(

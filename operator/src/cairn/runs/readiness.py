@@ -59,6 +59,12 @@ def settled_without_attempt(
     return _too_large(steps, name, states) or _when_false(steps, name, states, answers)
 
 
+def waits_for_nothing(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> bool:
+    """Return whether all steps have ended that a step needs, so that it could start unless something is against that."""
+    is_a_whole_loop = steps.by_name[name].for_each is not None
+    return not is_a_whole_loop and all(state_of(steps, other, states).state in ENDED for other in steps.needs(name))
+
+
 def _too_large(steps: RunSteps, name: str, states: Mapping[str, StepStatus]) -> Settled | None:
     step = steps.by_name[name]
     used = {reference.result for _, reference in references_of(step) if reference.result}

@@ -25,7 +25,7 @@ RECHECK_SECONDS = 60.0
 UNUSABLE_SECONDS = 10.0
 """How often a Stack that cannot be used for a reason that no watch tells of asks whether that is mended."""
 CHECK_SECONDS = 300.0
-"""How often it is asked for what no watch tells of."""
+"""How often a Stack whose steps run elsewhere asks for what no watch tells of."""
 
 
 class StackReconciler:

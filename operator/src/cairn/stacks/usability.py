@@ -17,15 +17,17 @@ class Usability:
     def __init__(self, kubernetes: Kubernetes, clock: Clock) -> None:
         self._kubernetes = kubernetes
         self._clock = clock
-        self._asked: dict[tuple[str, str], float] = {}
+        self._found_usable: dict[tuple[str, str], float] = {}
         """When a stack was last found usable, by namespace and digest of all specs, on the monotonic clock."""
 
     async def problem_with(self, stack: UsableStack) -> ComponentError | None:
         """Return why the orchestrator's pods cannot use the artifact store, or why that is not known; None where they can."""
         now = self._clock.monotonic()
-        self._asked = {known: asked for known, asked in self._asked.items() if now - asked < REMEMBERED_SECONDS}
+        self._found_usable = {
+            known: found for known, found in self._found_usable.items() if now - found < REMEMBERED_SECONDS
+        }
         key = stack.orchestrator.namespace, stack.digest
-        if key in self._asked:
+        if key in self._found_usable:
             return None
         try:
             problem = await stack.orchestrator.problem_with(self._kubernetes, stack.artifact_store)
@@ -33,5 +35,5 @@ class Usability:
             message = f"It is not to be found out whether orchestrator and artifact store go together: {error}; it is tried again."
             return ComponentError(COMPONENTS_NOT_CHECKED, message)
         if problem is None:
-            self._asked[key] = now
+            self._found_usable[key] = now
         return problem

@@ -83,7 +83,7 @@ async def test_a_launcher_that_is_told_nothing_looks_at_aws(namespace: Namespace
 async def test_what_is_to_be_written_into_it_is_good(namespace: Namespace):
     before = await namespace.problem()
     assert before is not None
-    assert "ConfigMap kubeflow/kfp-launcher does not exist: correct the orchestrator's namespace" in before.message
+    assert "ConfigMap kubeflow/kfp-launcher does not exist: create it, or correct the orchestrator's namespace" in before.message
 
     namespace.has_launcher(text=before.message.split("`")[1])
     namespace.has_secret("accesskey", "secretkey", name="cairn-bucket")
@@ -199,3 +199,22 @@ def test_the_pipeline_root_is_below_the_store(root: str | None, fits: bool):
     problem = orchestrator(**config).incompatibility_with(s3_store(bucket="wine", prefix="team"))
 
     assert (problem is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[]", "key providers: must be an object."),
+        ("s3: yes", "key providers: s3: must be an object."),
+        ("s3: {default: [", "key providers: it is not YAML (line 1, column 16)."),
+    ],
+)
+async def test_what_the_launcher_cannot_read_is_told_in_words_of_the_text(
+    namespace: Namespace, text: str, problem: str
+):
+    namespace.has_launcher(text=text)
+
+    found = await namespace.problem()
+
+    assert found is not None
+    assert problem in found.message

@@ -154,6 +154,13 @@ class TestPods:
         assert (attempt.phase, attempt.reason) == (Phase.FAILED, "StepFailed")
         assert str(attempt.message).startswith("Its command has succeeded")
 
+    def test_a_pod_that_does_not_tell_why_says_nothing_of_the_command(self):
+        running = pod(running={"startedAt": NOW})
+
+        (attempt,) = attempts_of(Sight(told(train="FAILED"), [running], parse(NOW)), {"train": step("train")})
+
+        assert "does not tell why" in str(attempt.message)
+
     def test_each_is_an_attempt(self):
         first = pod(0, uid="1", phase="Failed", terminated=ended(1))
         second = pod(1, uid="2", running={"startedAt": LATER})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from cairn.api.base import FINALIZER
@@ -33,8 +35,9 @@ async def test_a_run_that_is_cancelled_between_two_steps_ends_there(world: Kubef
     steps = [step("load", **SHELL), step("hangs", dependsOn=["load"], **SHELL)]
     world.run(on_kubeflow(*steps))
     await world.goes_on()
-    while world.states()["load"] != "Succeeded":
-        await world.goes_on(1)
+    async with asyncio.timeout(30):
+        while world.states()["load"] != "Succeeded":
+            await world.goes_on(1)
     assert world.states()["hangs"] == "Pending"
 
     world.run(on_kubeflow(*steps, cancel=cancel))
@@ -167,8 +170,9 @@ async def test_a_run_that_has_ended_is_not_held(world: KubeflowWorld):
 async def test_a_run_that_has_succeeded_is_not_terminated(world: KubeflowWorld):
     world.run(on_kubeflow(step("only", **SHELL)))
     await world.goes_on()
-    while not world.succeeded():
-        await world.goes_on(1)
+    async with asyncio.timeout(30):
+        while world.succeeded()[0] != "True":
+            await world.goes_on(1)
 
     await world.goes_on(60)
 

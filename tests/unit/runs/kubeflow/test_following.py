@@ -8,11 +8,11 @@ import pytest
 
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS
 from cairn.runs.kubeflow import followed_run
-from tests.unit.builders import RUN, component_body, step
+from tests.unit.builders import RUN, component_body, outputs, step
 from tests.unit.runs.kubeflow.kubeflow_world import SHELL, KubeflowWorld, on_kubeflow
 
 
-async def test_a_server_that_is_away_while_a_run_is_under_way_is_told(world: KubeflowWorld):
+async def test_a_log_in_that_is_refused_while_a_run_is_under_way_is_told(world: KubeflowWorld):
     world.run(on_kubeflow(step("only", **SHELL)))
     await world.goes_on()
 
@@ -55,6 +55,18 @@ async def test_a_log_in_that_is_mended_is_used_for_the_runs_that_are_under_way(w
     await world.goes_on_when_woken(600)
 
     assert world.succeeded() == ("True", "Completed")
+
+
+async def test_a_store_that_is_gone_is_not_taken_for_empty(world: KubeflowWorld):
+    world.run(on_kubeflow(step("only", outputs=outputs("data"), **SHELL)))
+    await world.goes_on()
+    world.kubernetes.remove(STACK_COMPONENTS, RUN.namespace, "bucket")
+    world.restart()
+
+    await world.goes_on(600)
+
+    assert world.states() == {"only": "Running"}
+    assert "artifact store that the run began with is gone" in world.told()[1]
 
 
 async def test_an_outage_is_no_reason_to_give_a_step_up(world: KubeflowWorld):
@@ -106,8 +118,21 @@ async def test_a_run_that_somebody_has_terminated_there_fails(world: KubeflowWor
     await world.goes_on(60)
     await world.goes_on(60)
 
-    assert world.succeeded()[0] == "False"
-    assert world.states()["after"] in {"Failed", "Skipped"}
+    assert world.succeeded() == ("False", "StepFailed")
+    assert world.states() == {"hangs": "Failed", "after": "Skipped"}
+    assert world.step_status("hangs")["reason"] == "Terminated"
+
+
+async def test_a_run_that_is_deleted_there_ends_though_it_is_suspended_here(world: KubeflowWorld):
+    steps = [step("only", **SHELL), step("other", **SHELL)]
+    world.run(on_kubeflow(*steps))
+    await world.goes_on()
+    world.run(on_kubeflow(*steps, suspend=True))
+
+    await world.kfp.ask("DELETE", f"/apis/v2beta1/runs/{world.status['orchestratorRun']['id']}")
+    await world.goes_on()
+
+    assert world.states() == {"only": "Failed", "other": "Failed"}
 
 
 async def test_another_endpoint_is_no_reason_to_take_the_run_for_deleted(world: KubeflowWorld):

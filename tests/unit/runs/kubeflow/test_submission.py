@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cairn.clients.kfp import KubeflowPipelines
-from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
+from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ConflictError
 from cairn.clients.rest import NotSentError
 from tests.unit.builders import RUN, component_body, stack_body, step
 from tests.unit.runs.kubeflow.kubeflow_world import SHELL, KubeflowWorld, dies_at, on_kubeflow, one_step
@@ -116,6 +116,24 @@ async def test_a_server_that_cannot_be_connected_to_is_asked_again_at_once(
 
     await world.goes_on()
     await world.goes_on(600)
+    assert world.succeeded() == ("True", "Completed")
+
+
+async def test_a_stack_that_changes_before_the_run_is_recorded_counts_as_it_is_now(world: KubeflowWorld):
+    right = world.kubernetes.one(STACKS, "on-kubeflow")
+    wrong = {"orchestrator": {"kubeflow": {"endpoint": "http://127.0.0.1:9"}}}
+    world.apply(STACK_COMPONENTS, component_body("wrong", wrong, ready=True))
+    world.apply(STACKS, stack_body("on-kubeflow", orchestrator="wrong"))
+    world.kubernetes.objections[WRITE_STATUS] = lambda _: ConflictError(409, "Conflict", "it has changed")
+    world.run(on_kubeflow(step("only", **SHELL)))
+    with pytest.raises(ConflictError):
+        await world.reconcile()
+    world.kubernetes.objections.clear()
+
+    world.apply(STACKS, right)
+    await world.goes_on()
+    await world.goes_on(600)
+
     assert world.succeeded() == ("True", "Completed")
 
 

@@ -30,6 +30,7 @@ DRIVER_FAILED = "DriverFailed"
 STEP_FAILED = "StepFailed"
 TERMINATED = "Terminated"
 NO_POD = "Kubeflow Pipelines says that it failed; its pod, which would tell why, is not there any more."
+NOT_TOLD = "Kubeflow Pipelines says that it failed, and its pod does not tell why; look at that pod, and its log."
 OUTPUTS_NOT_TAKEN = (
     "Its command has succeeded, and Kubeflow Pipelines could not take what it has written: its results are not an object in JSON, "
     "or too large, or the bucket refuses; the log of its pod may tell."
@@ -70,6 +71,8 @@ def attempts_of(sight: Sight, steps: Mapping[str, Step]) -> Iterator[AttemptObse
         yield from (_ended_before_another(attempt) for attempt in seen[:-1])
         is_known = bool(seen) and seen[-1].number >= sight.recorded.get(name, 0)
         latest = _latest(step, seen[-1] if is_known else None, task, driver, sight)
+        if latest is not None and latest.reason == STEP_FAILED and is_known:
+            latest = replace(latest, message=_what_is_seen_of(of_step[-1][1]))
         if latest is not None:
             yield latest
 
@@ -156,11 +159,17 @@ def _failed(known: AttemptObservation, task: TaskDetails) -> AttemptObservation:
         phase=Phase.FAILED,
         fault=Fault.STEP,
         reason=STEP_FAILED,
-        message=OUTPUTS_NOT_TAKEN if known.has_own_pod else NO_POD,
+        message=NO_POD,
         started=known.started or task.started,
         ended=task.ended,
         is_last=True,
     )
+
+
+def _what_is_seen_of(pod: JsonObject) -> str:
+    """Return what there is to say of a step that failed, and whose pod does not tell why."""
+    ended = terminated(statuses_of(pod, "containerStatuses").get(MAIN_CONTAINER))
+    return OUTPUTS_NOT_TAKEN if ended is not None and ended["exitCode"] == 0 else NOT_TOLD
 
 
 def _terminated(known: AttemptObservation, task: TaskDetails | None = None) -> AttemptObservation:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from cairn.api.base import FINALIZER, JsonObject
 from cairn.api.conditions import find_condition
@@ -23,7 +22,7 @@ from cairn.components.errors import ComponentError
 from cairn.runs.execution import Execution
 from cairn.runs.instances import RunSteps
 from cairn.runs.kubeflow.attempts import TERMINATED, TERMINATED_MESSAGE, Sight, attempts_of
-from cairn.runs.kubeflow.followed_run import FollowedRun
+from cairn.runs.kubeflow.followed_run import SECRET_REASONS, FollowedRun
 from cairn.runs.kubeflow.followed_runs import FollowedRuns
 from cairn.runs.kubeflow.objections import objections
 from cairn.runs.kubeflow.run_request import run_request
@@ -33,6 +32,7 @@ from cairn.runs.outcome import STACK_NOT_READY
 from cairn.runs.planner import Observed, Plan, Trouble
 from cairn.runs.pod import PodContext
 from cairn.runs.problem import all_told
+from cairn.runs.readiness import Settled
 from cairn.runs.scheduling import Launch, Scheduler
 from cairn.runs.states import ACTIVE, ENDED
 from cairn.runs.status import SUCCEEDED_CONDITION
@@ -45,7 +45,6 @@ END_LOOK_SECONDS = 30.0
 """How often a run that is to end there is looked at though nothing is heard of it."""
 SECRETS_PATIENCE = timedelta(seconds=60)
 """How long after a deletion a Secret may be missing: it may be about to be replaced."""
-SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
 RUN_DELETED = "KubeflowRunDeleted"
 NOT_RUN = "NotRun"
 NOT_ENDED = "KubeflowRunNotEnded"
@@ -67,11 +66,9 @@ class KubeflowExecution(Execution):
         self._runs = FollowedRuns(cluster, stores, wake)
 
     def scheduler(self, body: JsonObject, steps: RunSteps, stack: UsableStack) -> Scheduler | None:  # noqa: ARG002 - what is submitted is submitted
-        """Return what submits a run; None as long as Kubeflow Pipelines has it. What is left then is not run any more."""
+        """Return what submits a run; None once Kubeflow Pipelines has it, and where its components are gone."""
         followed = self._runs.get(key_of(body))
-        if followed is None:
-            return None  # its components are gone
-        return WholeRun() if followed.run_id is None or followed.is_final else None
+        return WholeRun() if followed is not None and followed.run_id is None else None
 
     async def problem_of(self, context: PodContext, steps: RunSteps) -> str | None:
         """Return what Kubeflow Pipelines cannot express of a run, or None."""
@@ -102,7 +99,8 @@ class KubeflowExecution(Execution):
         names = {attempt.step for attempt in attempts}
         if not followed.is_final:
             attempts += [_as_recorded(step) for step in status.steps if step.state in ACTIVE and step.name not in names]
-        lost = list(_lost(followed, status.steps, names))
+        end = _end_of_what_is_left(followed)
+        lost = list(_lost(followed, status.steps, names, end)) if end is not None else []
         names = {attempt.step for attempt in lost}
         return replace(
             observed,
@@ -111,7 +109,8 @@ class KubeflowExecution(Execution):
                 id=run_id, endpoint=followed.endpoint, url=followed.site.orchestrator.url_of(run_id)
             ),
             is_whole=True,
-            steps_may_begin=not followed.is_ending,
+            steps_may_begin=end is None and not followed.is_terminated,
+            never_begun=end,
             trouble=_trouble(followed.problem),
         )
 
@@ -128,9 +127,6 @@ class KubeflowExecution(Execution):
         followed = self._runs.get((context.run.namespace, context.run.name))
         if followed is None:
             return {names[0]: Refusal(COMPONENTS_GONE.reason, COMPONENTS_GONE.message)}
-        if followed.is_final:
-            message = f"Kubeflow Pipelines has ended run {followed.run_id} without it."
-            return {names[0]: Refusal(NOT_RUN, message, final=True)}
         followed.submit(run_request(context, steps, names, followed.site.orchestrator))
         await followed.looked(FIRST_LOOK_SECONDS)
         problem = followed.problem
@@ -167,11 +163,11 @@ class KubeflowExecution(Execution):
         if not is_held(body):
             self._runs.forget(key_of(body))
             return None
-        succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
-        if succeeded is None or succeeded.status != "True":
+        if _may_go_on(status):
             followed = await self._terminated(body, status)
             if followed is not None and not followed.is_ending:
                 return END_LOOK_SECONDS
+            await self._tell_if_it_may_go_on(body, followed)
         await self._let_go(body)
         return None
 
@@ -181,15 +177,12 @@ class KubeflowExecution(Execution):
             self._runs.forget(key)
             return None
         status = PipelineRunStatus.model_validate(body.get("status") or {}, extra="ignore")
-        succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
-        if _may_be_submitted(status) and (succeeded is None or succeeded.status != "True"):
+        if _may_go_on(status):
             followed = await self._terminated(body, status)
             if followed is not None and not followed.is_ending and not self._has_no_way(body, followed):
                 await self._tell_that_it_waits(body, followed.problem)
                 return END_LOOK_SECONDS
-            if status.stack is not None and (followed is None or not followed.is_ending):
-                note = "Its way into Kubeflow Pipelines is gone; if the run goes on there, terminate it there."
-                await self._cluster.events.record(body, "Warning", NOT_ENDED, "Delete", note)
+            await self._tell_if_it_may_go_on(body, followed)
         await self._let_go(body)
         return None
 
@@ -221,6 +214,11 @@ class KubeflowExecution(Execution):
             note = f"{DELETION_WAITS} {problem.message}"
             await self._cluster.events.record(body, "Warning", problem.reason, "Delete", note[:1024])
 
+    async def _tell_if_it_may_go_on(self, body: JsonObject, followed: FollowedRun | None) -> None:
+        if followed is None or not followed.is_ending:
+            note = "Its way into Kubeflow Pipelines is gone; if the run goes on there, terminate it there."
+            await self._cluster.events.record(body, "Warning", NOT_ENDED, "Delete", note)
+
     async def _let_go(self, body: JsonObject) -> None:
         self._runs.forget(key_of(body))
         await self._cluster.let_go(PIPELINE_RUNS, self._cluster.runs, body)
@@ -249,9 +247,11 @@ class KubeflowExecution(Execution):
         return seen
 
 
-def _may_be_submitted(status: PipelineRunStatus) -> bool:
-    """Return whether Kubeflow Pipelines may have a run: what is submitted is recorded before."""
-    return status.orchestrator_run is not None or any(step.attempts for step in status.steps)
+def _may_go_on(status: PipelineRunStatus) -> bool:
+    """Return whether Kubeflow Pipelines may have a run that goes on: what is submitted is recorded before."""
+    succeeded = find_condition(status.conditions, SUCCEEDED_CONDITION)
+    is_submitted = status.orchestrator_run is not None or any(step.attempts for step in status.steps)
+    return is_submitted and (succeeded is None or succeeded.status != "True")
 
 
 def _trouble(problem: ComponentError | None) -> Trouble | None:
@@ -266,16 +266,30 @@ def _as_recorded(step: StepStatus) -> AttemptObservation:
     )
 
 
-def _lost(followed: FollowedRun, recorded: Iterable[StepStatus], seen: Container[str]) -> Iterable[AttemptObservation]:
-    """Yield the steps that have begun and will not go on, since their run has been deleted, or was ended."""
-    details = followed.details
+def _end_of_what_is_left(followed: FollowedRun) -> Settled | None:
+    """Return how steps end of which no end was told, once nothing more is to be heard of them."""
     if followed.is_gone:
-        reason, message = RUN_DELETED, "Somebody has deleted the run in Kubeflow Pipelines."
-    elif details is not None and details.is_settled and details.was_terminated:
-        reason, message = TERMINATED, TERMINATED_MESSAGE
-    else:
-        return
-    fields: dict[str, Any] = {"reason": reason, "message": message, "is_last": True, "fault": Fault.STOPPED}
+        return Settled("Failed", RUN_DELETED, "Somebody has deleted the run in Kubeflow Pipelines.")
+    details = followed.details
+    if details is not None and details.is_settled and details.was_terminated:
+        return Settled("Failed", TERMINATED, TERMINATED_MESSAGE)
+    if followed.is_final:
+        return Settled("Failed", NOT_RUN, f"Kubeflow Pipelines has ended run {followed.run_id} without it.")
+    return None
+
+
+def _lost(
+    followed: FollowedRun, recorded: Iterable[StepStatus], seen: Container[str], end: Settled
+) -> Iterable[AttemptObservation]:
+    """Yield the attempts of steps that will not go on, since their run has ended."""
     for step in recorded:
         if step.attempts and step.state not in ENDED and (step.name not in seen or followed.is_gone):
-            yield AttemptObservation(step.name, step.attempts, Phase.FAILED, **fields)
+            yield AttemptObservation(
+                step.name,
+                step.attempts,
+                Phase.FAILED,
+                reason=end.reason,
+                message=end.message,
+                is_last=True,
+                fault=Fault.STOPPED,
+            )

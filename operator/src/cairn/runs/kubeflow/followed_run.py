@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 
 from cairn.api.base import JsonObject
@@ -31,6 +32,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_OF_TROUBLE_SECONDS = 30.0
 TOLD_AFTER_SECONDS = 10.0
 """How long nothing is to be heard of a run before people are told: a server that is restarted is nobody's concern."""
+SECRET_REASONS = frozenset({"SecretNotFound", "SecretKeyMissing"})
 ENDPOINT_CHANGED = "EndpointChanged"
 SETTLES_SECONDS = 10.0
 """How long after a run's end more of its tasks may be told of."""
@@ -44,12 +46,14 @@ class FollowedRun:
         name: RunName,
         known: OrchestratorRun | None,
         steps: Mapping[str, Step],
-        find_site: Callable[[], Site],
+        site: Site,
+        *,
+        find_site: Callable[[], Site | None],
         told: Callable[[], None],
     ) -> None:
         """Make a run of which nothing is known but, where it was submitted for certain, its ID and who has it.
 
-        `find_site` returns where it is carried out, as its components are now.
+        `find_site` returns where it is carried out, by its components as they are now; None once they are gone.
         """
         self._name = name
         self._steps = steps
@@ -71,8 +75,10 @@ class FollowedRun:
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._find_site = find_site
-        self._last_server: KubeflowPipelines | None = None
-        """The way into it that was there last."""
+        self.site = site
+        """Where it is carried out, by its components as they were when last looked at."""
+        self._way: tuple[Site, KubeflowPipelines] | None = None
+        """The last way into it that there was."""
         self.recorded: Container[str] = frozenset()
         """Steps whose end is recorded, so that nothing more is to be found out of them; replaced when there are more."""
         self.details: RunDetails | None = None
@@ -80,11 +86,6 @@ class FollowedRun:
         """Whether somebody has deleted it."""
         self.is_refused = False
         """Whether another try to submit it can only be refused alike."""
-
-    @property
-    def site(self) -> Site:
-        """Where it is carried out."""
-        return self._find_site()
 
     @property
     def run_id(self) -> str | None:
@@ -108,6 +109,11 @@ class FollowedRun:
         return self._problem if is_new or time.monotonic() - self._heard >= TOLD_AFTER_SECONDS else None
 
     @property
+    def is_terminated(self) -> bool:
+        """Whether it begins with nothing any more: somebody has ended it, or it was never made."""
+        return self._submission.was_never_made or (self.details is not None and self.details.was_terminated)
+
+    @property
     def is_final(self) -> bool:
         """Whether nothing more is to be heard of it."""
         if self.is_gone:
@@ -120,6 +126,12 @@ class FollowedRun:
         if self.is_gone or self._submission.was_never_made:
             return True
         return self.details is not None and (self.details.has_ended or self.details.was_terminated)
+
+    def look_at_components(self) -> None:
+        """Take its components as they are now; those that are gone stay as they were."""
+        found = self._find_site()
+        if found is not None:
+            self.site = replace(found, store=found.store or self.site.store)
 
     def follow(self) -> None:
         """Go on looking at it."""
@@ -217,8 +229,9 @@ class FollowedRun:
 
     async def _look(self) -> None:
         """Bring it a step further, as far as that goes."""
+        self.look_at_components()
         try:
-            await self._go_on(await self._server())
+            await self._go_on(*await self._current_way())
         except RestError as error:
             self._problem = self.site.explained(error)
             self.is_refused = self.run_id is None and _is_final(error)
@@ -235,32 +248,35 @@ class FollowedRun:
             self._heard = time.monotonic()
         self._looked.set()
 
-    async def _server(self) -> KubeflowPipelines:
+    async def _current_way(self) -> tuple[Site, KubeflowPipelines]:
         """Return the way into it; for a run that is to end, that which was there before: a namespace loses its Secrets first."""
+        site = self.site
         try:
-            self._last_server = await self.site.server()
-        except ComponentError:
-            if self._last_server is None or not self._is_to_end:
+            self._way = site, await site.server()
+        except ComponentError as error:
+            if self._way is None or not self._is_to_end or error.reason not in SECRET_REASONS:
                 raise
-        return self._last_server
+        return self._way
 
-    async def _go_on(self, server: KubeflowPipelines) -> None:
-        here = self.site.orchestrator.config.endpoint
+    async def _go_on(self, site: Site, server: KubeflowPipelines) -> None:
+        here = site.orchestrator.config.endpoint
         if self.run_id is None:
-            await self._submission.go_on(server, self.site)
+            await self._submission.go_on(server, site)
         run_id = self.run_id
         if run_id is None:
             return
         if self.endpoint is None:
             self.endpoint = here
         if self.endpoint != here:
-            message = f"The run is at {self.endpoint}, and orchestrator {self.site.orchestrator.name} has the endpoint {here} now"
+            message = (
+                f"The run is at {self.endpoint}, and orchestrator {site.orchestrator.name} has the endpoint {here} now"
+            )
             raise ComponentError(
                 ENDPOINT_CHANGED, f"{message}; set it back until the run has ended, or delete the run."
             )
         await self._ask(server, run_id)
         for name in self._unread():
-            self._reading.begin(self._steps[name], lambda step: self.site.outputs(self._name.pipeline, run_id, step))
+            self._reading.begin(self._steps[name], lambda step: site.outputs(self._name.pipeline, run_id, step))
 
     async def _ask(self, server: KubeflowPipelines, run_id: str) -> None:
         try:

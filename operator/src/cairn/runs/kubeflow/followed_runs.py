@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
 from cairn.api.pipelinerun_status import PipelineRunStatus
@@ -23,6 +24,14 @@ from cairn.runs.kubeflow.submission import RunName
 from cairn.stacks.resolution import UsableStack
 
 
+@dataclass
+class _Followed:
+    uid: str
+    components: Mapping[str, str]
+    """Their names, by type."""
+    run: FollowedRun
+
+
 class FollowedRuns:
     """Holds only what can be found out again."""
 
@@ -30,49 +39,51 @@ class FollowedRuns:
         self._cluster = cluster
         self._connected = Connected(Connections[KubeflowPipelines](cluster), stores)
         self._wake = wake
-        self._followed: dict[Key, tuple[str, FollowedRun]] = {}
-        """By run, with its UID."""
+        self._followed: dict[Key, _Followed] = {}
         self.pods = KubeflowPods(cluster, self._pod_changed)
 
     def get(self, key: Key) -> FollowedRun | None:
         """Return a run that is followed, or None."""
         known = self._followed.get(key)
-        return known[1] if known is not None else None
+        return known.run if known is not None else None
 
     def of(
         self, body: JsonObject, steps: RunSteps | None, status: PipelineRunStatus, stack: UsableStack | None
     ) -> FollowedRun | None:
         """Return what follows a run, as its components are now; None where they are gone, and it was not followed before."""
         key, uid = key_of(body), body["metadata"]["uid"]
-        before = self._followed.get(key)
-        if before is not None and before[0] == uid:
-            return before[1]
-        self.forget(key)
         begun_with = status.stack.components if status.stack is not None else stack.components if stack else ()
         names = {component.type: component.name for component in begun_with}
-        known_site = self._site(key[0], names)
-        if known_site is None:
+        known = self._followed.get(key)
+        if known is not None and known.uid == uid:
+            if names and known.run.run_id is None:
+                known.components = names  # the Stack may name others until those are recorded
+            known.run.look_at_components()
+            return known.run
+        self.forget(key)
+        site = self._site(key[0], names)
+        if site is None:
             return None
-        site = known_site
-
-        def current_site() -> Site:
-            nonlocal site
-            site = self._site(key[0], names) or site
-            return site
-
         spec, name = body["spec"], body["metadata"]["name"]
         run_name = RunName(f"{name}-{uid}", spec["pipeline"], spec.get("experiment") or spec["pipeline"])
         by_name: Mapping[str, Step] = steps.by_name if steps is not None else {}
-        followed = FollowedRun(run_name, status.orchestrator_run, by_name, current_site, lambda: self._wake(key))
-        self._followed[key] = uid, followed
-        return followed
+        run = FollowedRun(
+            run_name,
+            status.orchestrator_run,
+            by_name,
+            site,
+            find_site=lambda: self._site(key[0], followed.components),
+            told=lambda: self._wake(key),
+        )
+        followed = self._followed[key] = _Followed(uid, names, run)
+        return run
 
     def forget(self, key: Key) -> None:
         """Follow a run no longer."""
         known = self._followed.pop(key, None)
         if known is not None:
-            known[1].stop()
-            self.pods.forget(known[1].run_id or "")
+            known.run.stop()
+            self.pods.forget(known.run.run_id or "")
 
     def shut_down(self) -> None:
         """Follow none."""
@@ -99,4 +110,4 @@ class FollowedRuns:
             self._wake(key)
 
     def _of_id(self, run_id: str) -> Iterator[tuple[Key, FollowedRun]]:
-        return ((key, followed) for key, (_, followed) in self._followed.items() if followed.run_id == run_id)
+        return ((key, known.run) for key, known in self._followed.items() if known.run.run_id == run_id)

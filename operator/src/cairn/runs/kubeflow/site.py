@@ -14,7 +14,8 @@ from cairn.components.connections import Connections
 from cairn.components.errors import ComponentError
 from cairn.components.orchestrator.kubeflow.diagnosis import explain
 from cairn.components.orchestrator.kubeflow.orchestrator import Kubeflow, KubeflowUnavailableError
-from cairn.runs.kubeflow.outputs import NOTHING, StepOutputs, read_outputs
+from cairn.runs.kubeflow.outputs import StepOutputs, read_outputs
+from cairn.runs.outcome import STACK_NOT_READY
 
 READS_AT_ONCE = 8
 """Steps whose outputs are read: each takes a thread, and all bytes of them go by."""
@@ -35,7 +36,7 @@ class Site:
 
     orchestrator: Kubeflow
     store: ArtifactStore[Any] | None
-    """None where only the end of a run is of interest."""
+    """None where it is gone."""
     connected: Connected
 
     async def server(self) -> KubeflowPipelines:
@@ -50,7 +51,9 @@ class Site:
     async def outputs(self, pipeline: str, run_id: str, step: Step) -> StepOutputs:
         """Return what a step has written in a run; raises ComponentError."""
         if self.store is None:
-            return NOTHING
+            raise ComponentError(
+                STACK_NOT_READY, "The artifact store that the run began with is gone; create it again."
+            )
         place = f"{self.orchestrator.root_key(self.store)}/{pipeline}/{run_id}/{step.name}"
         async with self.connected.reads:
             client = await self.connected.stores.client_of(self.store)

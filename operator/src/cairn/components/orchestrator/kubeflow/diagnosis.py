@@ -47,4 +47,5 @@ def _refused(error: RefusedError, server: str, *, logs_in: bool) -> Explanation:
             "ServerError",
             f"{server} fails ({answer}); look into the log of ml-pipeline, and whether its database runs.",
         )
-    return "RequestRefused", f"{server} refuses the request ({answer}); mend what it says."
+    remedy = "mend what it says" if str(error) else "look into the log of ml-pipeline, or of a proxy before it"
+    return "RequestRefused", f"{server} refuses the request ({answer}); {remedy}."

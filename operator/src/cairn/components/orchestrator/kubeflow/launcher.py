@@ -18,7 +18,7 @@ from cairn.components.errors import ComponentError
 from cairn.components.secrets import has_key
 
 CONFIG_MAP = "kfp-launcher"
-SECRET = "cairn-bucket"  # noqa: S105 - the name that messages propose
+PROPOSED_SECRET = "cairn-bucket"  # noqa: S105 - the name that messages propose
 NOT_CONFIGURED = "LauncherNotConfigured"
 CONFIG_INVALID = "LauncherConfigInvalid"
 SECRET_MISSING = "LauncherSecretMissing"  # noqa: S105 - a reason
@@ -83,7 +83,7 @@ async def problem_with_launcher(
     except NotFoundError:
         if not is_in_cluster or store.config.endpoint is None:
             return None
-        message = f"{where} does not exist: correct the orchestrator's namespace if its pods are in another one."
+        message = f"{where} does not exist: create it, or correct the orchestrator's namespace, if its pods are in another one."
         return ComponentError(NOT_CONFIGURED, f"{message} {_remedy(namespace, store)}")
     try:
         providers: Any = yaml.safe_load((config.get("data") or {}).get("providers") or "{}")
@@ -147,7 +147,10 @@ async def _problem_with_credentials(
         return ComponentError(SECRET_MISSING, message)
     missing = [key for key in (ref.access_key, ref.secret_key) if not has_key(secret, key)]
     if missing:
-        message = f"{where} names Secret {namespace}/{ref.name}, which has no key {missing[0]}; add it, or correct accessKeyKey."
+        field = "accessKeyKey" if missing[0] == ref.access_key else "secretKeyKey"
+        message = (
+            f"{where} names Secret {namespace}/{ref.name}, which has no key {missing[0]}; add it, or correct {field}."
+        )
         return ComponentError(SECRET_MISSING, message)
     return None
 
@@ -155,7 +158,7 @@ async def _problem_with_credentials(
 def _remedy(namespace: str, store: S3) -> str:
     """Return the sentence that says what to put there."""
     endpoint = store.config.endpoint
-    keys = {"secretName": SECRET, "accessKeyKey": "accesskey", "secretKeyKey": "secretkey"}
+    keys = {"secretName": PROPOSED_SECRET, "accessKeyKey": "accesskey", "secretKeyKey": "secretkey"}
     default = {
         **({"endpoint": endpoint, "disableSSL": endpoint.startswith("http://")} if endpoint else {}),
         "region": store.config.region or "us-east-1",
@@ -163,7 +166,7 @@ def _remedy(namespace: str, store: S3) -> str:
         "credentials": {"fromEnv": False, "secretRef": keys},
     }
     wanted = f"Write into its key providers `{_yaml({'s3': {'default': default}})}`"
-    return f"{wanted}, and the credentials into Secret {SECRET} in {namespace}."
+    return f"{wanted}, and the credentials into Secret {PROPOSED_SECRET} in {namespace}."
 
 
 def _yaml(value: Any) -> str:

@@ -20,8 +20,6 @@ from cairn.components.secrets import UnusableError, certificates, credential, se
 
 OWN_EXPERIMENT = "cairn"
 """The experiment that a check makes where runs have others."""
-
-
 UNKNOWN_VERSION = "unknown"
 """What servers say of themselves that were built without one, as KFP's own images are."""
 
