@@ -83,7 +83,10 @@ async def test_a_launcher_that_is_told_nothing_looks_at_aws(namespace: Namespace
 async def test_what_is_to_be_written_into_it_is_good(namespace: Namespace):
     before = await namespace.problem()
     assert before is not None
-    assert "ConfigMap kubeflow/kfp-launcher does not exist: create it, or correct the orchestrator's namespace" in before.message
+    assert (
+        "ConfigMap kubeflow/kfp-launcher does not exist: create it, or correct the orchestrator's namespace"
+        in before.message
+    )
 
     namespace.has_launcher(text=before.message.split("`")[1])
     namespace.has_secret("accesskey", "secretkey", name="cairn-bucket")

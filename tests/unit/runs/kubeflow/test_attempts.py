@@ -75,6 +75,11 @@ class TestAsRecorded:
     def test_of_a_new_run_no_attempt_has_begun(self):
         assert seen(recorded("poll-ok", 0), names="prep train") == []
 
+    def test_a_step_that_is_left_out_is_not_attempted(self):
+        sight = Sight(told(train="SKIPPED"), [], parse(NOW))
+
+        assert list(attempts_of(sight, {"train": step("train")})) == []
+
     def test_a_step_that_runs(self):
         (prep,) = seen(recorded("poll-ok", 3), names="prep train")
 

@@ -24,6 +24,8 @@ from cairn.runs.results import RESULTS_INVALID, parse_results
 from cairn.step.errors import OUTPUT_MISSING
 
 MAIN_CONTAINER = "main"
+NOT_BEGUN = frozenset({None, "SKIPPED", "CANCELED"})
+"""States of tasks without an attempt: which steps are left out, Cairn finds out by itself."""
 NODE_NAME_ANNOTATION = "workflows.argoproj.io/node-name"
 """Where in the workflow a pod's node is, such as `wine-x2x7q.root.train.executor(1)`."""
 DRIVER_FAILED = "DriverFailed"
@@ -109,7 +111,7 @@ def _latest(
         if seen is None and not sight.are_all_pods_seen:
             return replace(known, phase=Phase.RUNNING, started=task.started, wants_log_of=step.name)
         return _terminated(known, task) if sight.details.was_terminated else _failed(known, task)
-    if state is None:
+    if state in NOT_BEGUN:
         return seen
     if seen is None and state == "RUNNING" and task is not None:
         return replace(known, phase=Phase.RUNNING, started=task.started)
