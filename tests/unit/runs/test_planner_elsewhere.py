@@ -62,6 +62,19 @@ def test_another_attempt_that_was_made_there_has_begun_with_its_pod():
     assert (status.state, status.attempts, status.queued_time) == ("Queued", 2, NOW)
 
 
+def test_a_step_that_was_said_to_run_waits_where_its_pod_shows_that():
+    recorded = step_status("a", "Running", attempts=1, queuedTime=NOW, startTime=NOW)
+    waits = seen("a", Phase.WAITING, has_own_pod=True, pod_created=NOW, reason="ErrImagePull", message="no such image")
+
+    decided = planned(run_spec(step("a", pendingTimeoutSeconds=60)), waits, recorded=[recorded], is_whole=True)
+    late = planned(
+        run_spec(step("a", pendingTimeoutSeconds=60)), waits, recorded=decided.steps, now=after(62), is_whole=True
+    )
+
+    assert (decided.steps[0].state, decided.steps[0].start_time) == ("Queued", None)
+    assert (states(late), reasons(late)) == ({"a": "Failed"}, {"a": "ErrImagePull"})
+
+
 def test_a_step_that_is_seen_late_was_not_queued_after_its_start():
     decided = planned(run_spec(A, B), runs("b"), recorded=ended("a"), now=after(60), is_whole=True)
 

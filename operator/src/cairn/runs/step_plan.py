@@ -267,8 +267,12 @@ def _cancelled(status: StepStatus, halt: Halt, now: datetime) -> StepStatus:
 def _observed(begun: StepStatus, attempt: AttemptObservation) -> StepStatus:
     """Return the status with what is seen of its latest attempt."""
     state = _STATES[attempt.phase]
+    started = attempt.started or begun.start_time
     if state == "Queued" and begun.state == "Running":
-        state = "Running"  # its pod is gone; that its Job has ended will be seen
+        if attempt.has_own_pod:
+            started = None  # an orchestrator said that it runs, and its pod shows that it does not yet
+        else:
+            state = "Running"  # its pod is gone; that its Job has ended will be seen
     return StepStatus(
         name=begun.name,
         state=state,
@@ -279,7 +283,7 @@ def _observed(begun: StepStatus, attempt: AttemptObservation) -> StepStatus:
         message=attempt.message if attempt.reason else None,
         exit_code=attempt.exit_code,
         queued_time=begun.queued_time,
-        start_time=attempt.started or begun.start_time,
+        start_time=started,
         completion_time=attempt.ended,
         job_name=attempt.job_name,
         pod_name=attempt.pod_name or begun.pod_name,
