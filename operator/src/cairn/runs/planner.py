@@ -313,7 +313,12 @@ def _advance_all(
                 continue
         may_settle = recorded.state == "Pending" and own_halt is None and name not in attempts
         settled = settled_without_attempt(steps, name, states, observed.answers) if may_settle else None
-        if may_settle and settled is None and waits_for_nothing(steps, name, states):
+        if (
+            observed.never_begun is not None
+            and may_settle
+            and settled is None
+            and waits_for_nothing(steps, name, states)
+        ):
             settled = observed.never_begun
         if isinstance(settled, Question):
             undecided[name] = settled

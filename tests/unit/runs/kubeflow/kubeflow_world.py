@@ -15,7 +15,7 @@ from tests.kfp.backend.scripted import Deed
 from tests.kfp.backend.state import Attempt, Run
 from tests.kfp.harness import Backend
 from tests.kfp.pipelines import Pipeline
-from tests.unit.builders import LATER, RUN, component_body, run_spec, secret_body, stack_body
+from tests.unit.builders import LATER, RUN, component_body, run_spec, secret_body, stack_body, step
 from tests.unit.runs.run_world import OperatorDiedError, RunWorld
 
 SHELL = {"command": ["train"]}
@@ -51,6 +51,12 @@ class KubeflowWorld(RunWorld):
                 self.woken.clear()
                 await self.reconcile()
 
+    async def has_a_run_that_hangs(self) -> None:
+        """Have a run under way whose only step does not end."""
+        self.run(on_kubeflow(step("hangs", **SHELL)))
+        await self.goes_on()
+        await self.goes_on(60)
+
     @property
     def of_kubeflow(self) -> Run:
         """The one run there."""
@@ -60,6 +66,11 @@ class KubeflowWorld(RunWorld):
     async def fails(self, **fault: Any) -> None:
         """Have Kubeflow Pipelines fail as tests/kfp/backend/faults.py tells."""
         await self.kfp.ask("POST", "/faults", fault)
+
+    async def refuses_the_log_in(self) -> None:
+        """Have it want another log-in, and the operator see that."""
+        await self.fails(status=401, body='{"code": 16, "message": "expired"}')
+        await self.goes_on()
 
     async def logs_in(self, token: str) -> None:
         """Have Kubeflow Pipelines want a token, and the component name the Secret that holds it."""

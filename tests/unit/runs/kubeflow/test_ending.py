@@ -26,8 +26,7 @@ async def test_a_run_that_is_cancelled_ends_there_too(world: KubeflowWorld):
 
     assert world.succeeded() == ("False", "Cancelled")
     assert world.states() == {"hangs": "Cancelled", "after": "Cancelled", "last": "Cancelled"}
-    (run,) = world.kfp.store.runs.values()
-    assert run.state == "FAILED"
+    assert world.of_kubeflow.state == "FAILED"
 
 
 @pytest.mark.parametrize("cancel", ["Graceful", "Immediate"])
@@ -48,9 +47,7 @@ async def test_a_run_that_is_cancelled_between_two_steps_ends_there(world: Kubef
 
 
 async def test_a_run_is_held_until_its_end_there_is_certain(world: KubeflowWorld):
-    world.run(on_kubeflow(step("hangs", **SHELL)))
-    await world.goes_on()
-    await world.goes_on(60)
+    await world.has_a_run_that_hangs()
     await world.fails(status=503)
 
     world.run(on_kubeflow(step("hangs", **SHELL), cancel="Immediate"))
@@ -66,9 +63,7 @@ async def test_a_run_is_held_until_its_end_there_is_certain(world: KubeflowWorld
 
 
 async def test_a_run_that_is_deleted_ends_there_before_it_is_gone(world: KubeflowWorld):
-    world.run(on_kubeflow(step("hangs", **SHELL)))
-    await world.goes_on()
-    await world.goes_on(60)
+    await world.has_a_run_that_hangs()
     assert world.kubernetes.one(PIPELINE_RUNS, RUN.name)["metadata"]["finalizers"] == [FINALIZER]
     await world.fails(status=503)
 
@@ -80,14 +75,11 @@ async def test_a_run_that_is_deleted_ends_there_before_it_is_gone(world: Kubeflo
     await world.goes_on(60)
 
     assert world.runs() == []
-    (run,) = world.kfp.store.runs.values()
-    assert run.workflow.is_terminating
+    assert world.of_kubeflow.workflow.is_terminating
 
 
 async def test_a_run_that_is_cancelled_and_deleted_ends_there(world: KubeflowWorld):
-    world.run(on_kubeflow(step("hangs", **SHELL)))
-    await world.goes_on()
-    await world.goes_on(60)
+    await world.has_a_run_that_hangs()
     await world.fails(status=503)
     world.run(on_kubeflow(step("hangs", **SHELL), cancel="Immediate"))
     await world.goes_on()
@@ -103,9 +95,7 @@ async def test_a_run_that_is_cancelled_and_deleted_ends_there(world: KubeflowWor
 
 
 async def test_a_run_that_is_deleted_after_its_components_are_gone_is_let_go(world: KubeflowWorld):
-    world.run(on_kubeflow(step("hangs", **SHELL)))
-    await world.goes_on()
-    await world.goes_on(60)
+    await world.has_a_run_that_hangs()
     world.restart()
     world.kubernetes.remove(STACK_COMPONENTS, RUN.namespace, "kubeflow")
 
@@ -129,9 +119,7 @@ async def test_a_run_that_was_never_submitted_goes_at_once(world: KubeflowWorld)
 
 async def test_a_run_whose_log_in_goes_before_it_ends_with_the_one_that_was_there(world: KubeflowWorld):
     await world.logs_in("secret")
-    world.run(on_kubeflow(step("hangs", **SHELL)))
-    await world.goes_on()
-    await world.goes_on(60)
+    await world.has_a_run_that_hangs()
     world.kubernetes.remove(SECRETS, RUN.namespace, "login")
 
     world.delete()

@@ -16,8 +16,7 @@ async def test_a_log_in_that_is_refused_while_a_run_is_under_way_is_told(world: 
     world.run(on_kubeflow(step("only", **SHELL)))
     await world.goes_on()
 
-    await world.fails(status=401, body='{"code": 16, "message": "expired"}')
-    await world.goes_on()
+    await world.refuses_the_log_in()
     assert "Unauthorized" in world.told()[1]
     assert world.states() == {"only": "Queued"}
 
@@ -45,8 +44,7 @@ async def test_a_server_that_is_away_for_a_moment_is_nobody_s_concern(
 async def test_a_log_in_that_is_mended_is_used_for_the_runs_that_are_under_way(world: KubeflowWorld):
     world.run(on_kubeflow(step("only", **SHELL)))
     await world.goes_on()
-    await world.fails(status=401, body='{"code": 16, "message": "expired"}')
-    await world.goes_on()
+    await world.refuses_the_log_in()
     assert "Unauthorized" in world.told()[1]
 
     await world.recovers()

@@ -123,9 +123,7 @@ class FollowedRun:
     @property
     def is_ending(self) -> bool:
         """Whether Kubeflow Pipelines says that it has ended, or is about to; or that it is not there."""
-        if self.is_gone or self._submission.was_never_made:
-            return True
-        return self.details is not None and (self.details.has_ended or self.details.was_terminated)
+        return self.is_gone or self.is_terminated or (self.details is not None and self.details.has_ended)
 
     def look_at_components(self) -> None:
         """Take its components as they are now; those that are gone stay as they were."""
