@@ -26,7 +26,29 @@ DEFAULTS: dict[str, Any] = {
     "PipelineRun spec.steps[].outputs.artifacts[].type": "File",
     "PipelineRun spec.steps[].outputs.artifacts[].register.approval": "NotRequired",
     "PipelineRun spec.steps[].outputs.artifacts[].register.approvalTimeoutSeconds": 604800,
-    "PipelineRun spec.failurePolicy": "ContinueOnFailure",
+    "Pipeline spec.parameters[].type": "String",
+    "Pipeline spec.runPolicy": "Manual",
+    "PipelineSchedule spec.timeZone": "Etc/UTC",
+    "PipelineSchedule spec.suspend": False,
+    "PipelineSchedule spec.concurrencyPolicy": "Forbid",
+    "PipelineSchedule spec.catchUp": "Latest",
+    "PipelineSchedule spec.successfulRunsHistoryLimit": 10,
+    "PipelineSchedule spec.failedRunsHistoryLimit": 10,
+    "Pipeline spec.template.spec.failurePolicy": "ContinueOnFailure",
+    "Pipeline spec.template.spec.tracking.disabled": False,
+    "Pipeline spec.template.spec.steps[].interpreter": ["python", "-c"],
+    "Pipeline spec.template.spec.steps[].outputs.artifacts[].type": "File",
+    "Pipeline spec.template.spec.steps[].outputs.artifacts[].register.approval": "NotRequired",
+    "Pipeline spec.template.spec.steps[].outputs.artifacts[].register.approvalTimeoutSeconds": 604800,
+    "Pipeline spec.template.spec.steps[].retry.limit": 0,
+    "Pipeline spec.template.spec.steps[].retry.on": "Failure",
+    "Pipeline spec.template.spec.steps[].retry.backoffSeconds": 5,
+    "Pipeline spec.template.spec.steps[].retry.backoffFactor": 2,
+    "Pipeline spec.template.spec.steps[].retry.maxBackoffSeconds": 300,
+    "Pipeline spec.template.spec.steps[].retry.disruptionLimit": 10,
+    "Pipeline spec.template.spec.steps[].pendingTimeoutSeconds": 600,
+    "Pipeline spec.template.spec.steps[].cache.enabled": True,
+    "Pipeline spec.template.spec.steps[].cache.salt": "",
     "PipelineRun spec.steps[].retry.limit": 0,
     "PipelineRun spec.steps[].retry.on": "Failure",
     "PipelineRun spec.steps[].retry.backoffSeconds": 5,
@@ -77,12 +99,33 @@ STATUS: dict[str, JsonObject] = {
         ],
         "activeRuns": 3,
     },
+    "Pipeline": {
+        "conditions": [
+            {"type": "Ready", "status": "True", "reason": "Valid", "message": "Runs can be made from it."},
+            {"type": "LastRunSucceeded", "status": "True", "reason": "Completed", "message": "All steps succeeded."},
+        ],
+        "observedGeneration": 3,
+        "revision": "5e1f0c2a",
+        "lastRun": {"name": "example-3-5e1f0c2a", "revision": "5e1f0c2a", "reason": "Completed"},
+    },
+    "PipelineSchedule": {
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Scheduled", "message": "A run is started."}],
+        "observedGeneration": 2,
+        "observedSchedule": "30 3 * * 1-5 Europe/Berlin",
+        "activeSince": TIME,
+        "lastScheduleTime": TIME,
+        "nextScheduleTime": TIME,
+        "activeRuns": 1,
+        "lastRun": {"name": "example-29453333", "scheduledTime": TIME, "reason": "Running"},
+    },
     "PipelineRun": {
         "conditions": [{"type": "Succeeded", "status": "False", "reason": "StepFailed", "message": "Read the log."}],
         "observedGeneration": 1,
         "startTime": TIME,
         "completionTime": TIME,
         "durationSeconds": 17,
+        "pipelineRevision": "5e1f0c2a",
+        "experiment": "baseline",
         "stack": {
             "name": "production",
             "builtIn": False,
@@ -148,11 +191,15 @@ SHOWN = {
         "Give it rights.",
     ],
     "Stack": ["True", "kubernetes", "s3", "3", "true", "ComponentsReady", "All are ready."],
+    "Pipeline": ["True", "OnChange", "example-3-5e1f0c2a", "Completed", "Valid", "Runs can be made from it."],
+    "PipelineSchedule": ["True", "wine", "30 3 * * 1-5", "Europe/Berlin", "1", "Running", TIME, "Scheduled"],
     "PipelineRun": ["StepFailed", "example", "production", "1/3", "17", "Read the log."],
 }
 COLUMNS = {
     "StackComponent": ["Type", "Flavor", "Ready", "Reason", "Age"],
     "Stack": ["Ready", "Orchestrator", "Artifacts", "Tracker", "Runs", "Reason", "Age"],
+    "Pipeline": ["Ready", "Policy", "Run", "Status", "Age"],
+    "PipelineSchedule": ["Ready", "Pipeline", "Schedule", "Zone", "Suspended", "Active", "Last", "Status", "Age"],
     "PipelineRun": ["Status", "Pipeline", "Stack", "Steps", "Seconds", "Age"],
 }
 
@@ -196,7 +243,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         f"{crd['spec']['names']['kind']} {name}": node["default"]
         for crd in crds()
         for name, node in nodes(spec_schema(crd), "spec")
-        if "default" in node and not name.startswith("spec.finally[].")  # those of any step
+        if "default" in node and "spec.finally[]." not in name  # those of any step
     }
 
     assert found == DEFAULTS

@@ -184,6 +184,7 @@ class Cluster:
         versions = {
             "ClusterRole": "rbac.authorization.k8s.io/v1",
             "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+            "ControllerRevision": "apps/v1",
             "Deployment": "apps/v1",
             "Event": "events.k8s.io/v1",
             "Job": "batch/v1",
@@ -192,7 +193,7 @@ class Cluster:
             "Role": "rbac.authorization.k8s.io/v1",
             "RoleBinding": "rbac.authorization.k8s.io/v1",
         }
-        cairn = {"StackComponent", "Stack", "PipelineRun"}
+        cairn = {"StackComponent", "Stack", "Pipeline", "PipelineSchedule", "PipelineRun"}
         return self._resource("cairn.dev/v1alpha1" if kind in cairn else versions.get(kind, "v1"), kind)
 
     def _resource(self, api_version: str, kind: str) -> Any:

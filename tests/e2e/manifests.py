@@ -51,6 +51,36 @@ def run(name: str, steps: Sequence[Mapping[str, Any]], *, on: str | None = None,
     }
 
 
+def pipeline(name: str, steps: Sequence[Mapping[str, Any]], **spec: Any) -> Body:
+    """Return a Pipeline."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Pipeline",
+        "metadata": {"name": name},
+        "spec": {"template": {"spec": {"steps": [dict(step) for step in steps]}}, **spec},
+    }
+
+
+def run_of(pipeline_name: str, name: str, **spec: Any) -> Body:
+    """Return a PipelineRun of a Pipeline."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "PipelineRun",
+        "metadata": {"name": name},
+        "spec": {"pipelineRef": {"name": pipeline_name}, **spec},
+    }
+
+
+def schedule_of(pipeline_name: str, name: str, times: str, **spec: Any) -> Body:
+    """Return a PipelineSchedule of a Pipeline."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "PipelineSchedule",
+        "metadata": {"name": name},
+        "spec": {"pipelineRef": {"name": pipeline_name}, "schedule": times, **spec},
+    }
+
+
 def python(name: str, code: str, **fields: Any) -> Body:
     """Return a step that runs a piece of Python."""
     return {"name": name, "image": PYTHON_IMAGE, "script": code, **fields}

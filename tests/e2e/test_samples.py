@@ -20,6 +20,7 @@ FILES = sorted(path.name for path in SAMPLES.glob("*.yaml"))
 NEED_MORE = {"run-step-operator.yaml", "run-registered.yaml"}
 """A node with a GPU, and a model registry (test_models.py)."""
 RUNS = [name for name in FILES if name.startswith("run-") and name not in NEED_MORE]
+PIPELINES = [name for name in FILES if name.startswith("pipeline")]
 SUSPENDED = "run-suspended.yaml"
 ENDS_OTHERWISE = {"failure-policy": "StepFailed", "finally": "StepFailed", "rerun-first": "StepFailed"}
 APPLY = {"server-side": ("apply", "--server-side"), "client-side": ("apply",)}
@@ -85,7 +86,7 @@ def runs(
             default = {"cairn.dev/default-stack": "true"}
             namespace.apply(stack("jobs", orchestrator="kubernetes", store="bucket", annotations=default))
             namespace.wait_condition("Stack", "jobs", "Ready", status="True", timeout=60)
-        for name in RUNS:
+        for name in (*PIPELINES, *RUNS):
             for item in objects(name):
                 namespace.create(item)
         yield namespace

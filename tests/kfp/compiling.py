@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.components.step_access import StepAccess
 from cairn.runs.graph import outputs_of, results_of
@@ -22,14 +22,14 @@ from tests.unit.builders import TRANSFER, kubernetes_stack, run_body, run_steps
 STACK = kubernetes_stack()
 
 
-def objected(spec: PipelineRunSpec, stack: UsableStack = STACK) -> Sequence[Problem]:
+def objected(spec: RunSpec, stack: UsableStack = STACK) -> Sequence[Problem]:
     """Return what speaks against a run."""
     steps = run_steps(spec)
     return objections(_context(steps, (), stack), steps)
 
 
 def compiled(
-    spec: PipelineRunSpec,
+    spec: RunSpec,
     *,
     cached: frozenset[str] = frozenset(),
     access: StepAccess | None = None,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.step import Step
 from cairn.runs.graph import outputs_of, results_of
 from cairn.runs.validation import environment_name
@@ -33,7 +33,7 @@ MEMORY = st.sampled_from(["64Mi", "1Gi", "1000000", "1.5G"])
 class GeneratedRun:
     """A run, and which of its steps, and instances of steps, are left out as the same ones have succeeded before."""
 
-    spec: PipelineRunSpec
+    spec: RunSpec
     cached: frozenset[str]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.runs.kubeflow.prelude import SCRIPT
 from tests.kfp.compiling import compiled
 from tests.kfp.sdk_process import Sdk
@@ -25,12 +25,12 @@ OLD_FIELDS = {
 }
 
 
-def only(**fields: Any) -> PipelineRunSpec:
+def only(**fields: Any) -> RunSpec:
     """The run of one step."""
     return run_spec(step("only", command=["train"], args=["--fast"], **fields))
 
 
-def of_run(sdk: Sdk, spec: PipelineRunSpec) -> JsonObject:
+def of_run(sdk: Sdk, spec: RunSpec) -> JsonObject:
     """A run as the SDK understands it, without what Cairn adds."""
     found = sdk.understood(compiled(spec))
     for executor in found["spec"]["deploymentSpec"]["executors"].values():

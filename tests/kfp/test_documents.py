@@ -9,9 +9,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipeline import PipelineSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.components.step_access import StepAccess
 from cairn.runs.kubeflow.compiler import Pipeline
+from cairn.runs.pipeline_runs import completed
 from cairn.runs.validation import problems_of
 from tests.kfp.backend import checks
 from tests.kfp.compiling import STACK, compiled, objected
@@ -21,7 +23,7 @@ from tests.kfp.unresolved import unresolved
 from tests.unit.builders import kubernetes_stack, step_operator
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-SAMPLES = (*sorted((MANIFESTS / "samples").glob("run-*.yaml")), MANIFESTS / "demo" / "pipelinerun.yaml")
+SAMPLES = (*sorted((MANIFESTS / "samples").glob("*.yaml")), MANIFESTS / "demo" / "pipelinerun.yaml")
 OBJECTED = {
     "finally": "spec.finally[tell].when",
     "for-each": "spec.steps[train].forEach.itemsFrom",
@@ -34,12 +36,18 @@ GENERATED = 500
 TOLD = StepAccess([{"name": "MLFLOW_RUN_ID", "value": "1"}])
 
 
-def sample_runs() -> Iterator[tuple[str, PipelineRunSpec]]:
-    """The runs of the sample set, by name."""
-    for path in SAMPLES:
-        for document in yaml.safe_load_all(path.read_text()):
-            if document["kind"] == "PipelineRun":
-                yield document["metadata"]["name"], PipelineRunSpec.model_validate(document["spec"])
+def sample_runs() -> Iterator[tuple[str, RunSpec]]:
+    """The runs of the sample set, by name, with what they leave to the set's Pipelines."""
+    documents = [document for path in SAMPLES for document in yaml.safe_load_all(path.read_text())]
+    pipelines = {
+        document["metadata"]["name"]: document["spec"] for document in documents if document["kind"] == "Pipeline"
+    }
+    for document in documents:
+        if document["kind"] == "PipelineRun":
+            spec = document["spec"]
+            if "pipelineRef" in spec:
+                spec = completed(spec, PipelineSpec.model_validate(pipelines[spec["pipelineRef"]["name"]]))
+            yield document["metadata"]["name"], RunSpec.model_validate(spec)
 
 
 SAMPLE_RUNS = dict(sample_runs())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Retry, Step
 from cairn.runs.cache_record import CacheRecord
@@ -32,9 +32,7 @@ def holds(condition: object, sentence: str) -> None:
 class Invariants:
     """Checks each write of the status against the one before, and against what really happened."""
 
-    def __init__(
-        self, run: RunIdentity, spec: PipelineRunSpec, limit: int, truth: Truth, kept: Mapping[str, bytes]
-    ) -> None:
+    def __init__(self, run: RunIdentity, spec: RunSpec, limit: int, truth: Truth, kept: Mapping[str, bytes]) -> None:
         self._run = run
         self._maker = InstanceMaker(StepGraph(spec))
         self._run_steps = self._maker.steps({})

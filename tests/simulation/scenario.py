@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from cairn.api.for_each import ForEach
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.step import Cache, Outputs, Step
 from tests.simulation.api_server import Faults
 from tests.unit.builders import run_spec, step
@@ -39,7 +39,7 @@ class Behaviour(Enum):
 class Scenario:
     """Everything that is drawn from a seed before the simulation starts."""
 
-    spec: PipelineRunSpec
+    spec: RunSpec
     orchestrator: str
     faults: Faults
     operators: int
@@ -107,7 +107,7 @@ def _some_turns(dice: random.Random) -> range:
     return range(first, first + dice.randrange(1, 40))
 
 
-def _spec(dice: random.Random, *, writes_results: bool) -> PipelineRunSpec:
+def _spec(dice: random.Random, *, writes_results: bool) -> RunSpec:
     count = dice.randint(1, MOST_STEPS)
     names = [f"s{index}" for index in range(count)]
     flows = dice.random() < 0.5
@@ -132,7 +132,7 @@ def _spec(dice: random.Random, *, writes_results: bool) -> PipelineRunSpec:
     return run_spec(*steps, **fields)
 
 
-def _some_cached(dice: random.Random, spec: PipelineRunSpec) -> PipelineRunSpec:
+def _some_cached(dice: random.Random, spec: RunSpec) -> RunSpec:
     """Return the run with some steps that may be left out; what that draws changes nothing else of a seed."""
     if dice.random() < 0.6:
         return spec

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cairn.api.base import API_VERSION, JsonObject
-from cairn.api.pipelinerun import Parameter, PipelineRunSpec
+from cairn.api.pipelinerun import Parameter, RunSpec
 from cairn.api.pipelinerun_status import ArtifactStatus, StepStatus
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.step import Step
@@ -68,12 +68,35 @@ def outputs(*artifacts: str, results: Sequence[str] = ()) -> JsonObject:
     }
 
 
-def run_spec(*steps: Step, **fields: Any) -> PipelineRunSpec:
+def run_spec(*steps: Step, **fields: Any) -> RunSpec:
     """Return a run's spec."""
-    return PipelineRunSpec.model_validate({"pipeline": "wine", "steps": steps or (step("only"),), **fields})
+    return RunSpec.model_validate({"pipeline": "wine", "steps": steps or (step("only"),), **fields})
 
 
-def run_steps(spec: PipelineRunSpec, recorded: Mapping[str, StepStatus] | None = None) -> RunSteps:
+def pipeline_body(
+    *steps: Step, name: str = "wine", spec: Mapping[str, Any] | None = None, **metadata: Any
+) -> JsonObject:
+    """Return a Pipeline; `spec` has what it says besides its steps."""
+    template: JsonObject = {"spec": {"steps": [item.to_json() for item in steps or (step("only"),)]}}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Pipeline",
+        "metadata": {"namespace": NAMESPACE, "name": name, **metadata},
+        "spec": {"runPolicy": "Manual", "template": template, **(spec or {})},
+    }
+
+
+def schedule_body(name: str = "nightly", spec: Mapping[str, Any] | None = None, **metadata: Any) -> JsonObject:
+    """Return a PipelineSchedule of the Pipeline `wine`: at every full hour, unless `spec` says something else."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "PipelineSchedule",
+        "metadata": {"namespace": NAMESPACE, "name": name, **metadata},
+        "spec": {"pipelineRef": {"name": "wine"}, "schedule": "0 * * * *", **(spec or {})},
+    }
+
+
+def run_steps(spec: RunSpec, recorded: Mapping[str, StepStatus] | None = None) -> RunSteps:
     """Return the steps that a run has, given what is recorded of them."""
     return InstanceMaker(StepGraph(spec)).steps(recorded or {})
 
@@ -179,7 +202,7 @@ def seen_failed(name: str, fault: Fault, number: int = 1, **fields: Any) -> Atte
     return seen(name, Phase.FAILED, number, fault=fault, **{**told, **fields})
 
 
-def run_body(spec: PipelineRunSpec | None = None, name: str = RUN.name, **metadata: Any) -> JsonObject:
+def run_body(spec: RunSpec | None = None, name: str = RUN.name, **metadata: Any) -> JsonObject:
     """Return a PipelineRun as it is applied."""
     return {
         "apiVersion": API_VERSION,

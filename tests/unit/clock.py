@@ -22,6 +22,10 @@ class ManualClock(Clock):
     def monotonic(self) -> float:
         return self._monotonic
 
+    def set(self, moment: datetime) -> None:
+        """Have it be that moment."""
+        self.advance((moment - self._now).total_seconds())
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._now += timedelta(seconds=seconds)

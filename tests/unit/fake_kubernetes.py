@@ -18,6 +18,8 @@ from cairn.clients.kubernetes import (
     JOBS,
     JSON,
     PIPELINE_RUNS,
+    PIPELINE_SCHEDULES,
+    PIPELINES,
     PODS,
     SECRETS,
     STACK_COMPONENTS,
@@ -293,6 +295,8 @@ class World:
         return [
             (STACK_COMPONENTS, cluster.components),
             (STACKS, cluster.stacks),
+            (PIPELINES, cluster.pipelines),
+            (PIPELINE_SCHEDULES, cluster.schedules),
             (PIPELINE_RUNS, cluster.runs),
             (JOBS, cluster.jobs),
             (PODS, cluster.pods),

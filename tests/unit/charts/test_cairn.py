@@ -275,7 +275,7 @@ def test_the_chart_installs_the_crds_of_the_repository(default: Objects):
     ]
     installed = sorted(deepcopy(default.of("CustomResourceDefinition")), key=lambda crd: crd["metadata"]["name"])
 
-    assert len(installed) == 3
+    assert len(installed) == 5
     for crd in installed:
         assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
     assert installed == crds
@@ -284,7 +284,7 @@ def test_the_chart_installs_the_crds_of_the_repository(default: Objects):
 def test_crds_need_not_be_kept(chart: Chart):
     crds = chart.render("crds.keep=false").of("CustomResourceDefinition")
 
-    assert [crd["metadata"].get("annotations") for crd in crds] == [None] * 3
+    assert [crd["metadata"].get("annotations") for crd in crds] == [None] * 5
 
 
 def test_crds_need_not_be_installed(chart: Chart):

@@ -22,6 +22,12 @@ class Told:
     def stack_changed(self, type_: str | None, body: JsonObject) -> None:
         self.calls.append(("stack", type_, body))
 
+    def pipeline_changed(self, type_: str | None, body: JsonObject) -> None:
+        self.calls.append(("pipeline", type_, body))
+
+    def schedule_changed(self, type_: str | None, body: JsonObject) -> None:
+        self.calls.append(("schedule", type_, body))
+
     def run_changed(self, type_: str | None, body: JsonObject) -> None:
         self.calls.append(("run", type_, body))
 
@@ -34,7 +40,13 @@ def handlers(told: Told) -> dict[str, Any]:
 
 
 def test_each_kind_has_a_handler():
-    assert sorted(handlers(Told())) == ["pipelineruns-changed", "stackcomponents-changed", "stacks-changed"]
+    assert sorted(handlers(Told())) == [
+        "pipelineruns-changed",
+        "pipelines-changed",
+        "pipelineschedules-changed",
+        "stackcomponents-changed",
+        "stacks-changed",
+    ]
 
 
 def test_handlers_run_on_the_loop_and_not_in_a_thread():

@@ -28,7 +28,18 @@ from cairn.handlers import work_queue
 from cairn.handlers.operator import Operator
 from cairn.handlers.work_queue import WorkQueue
 from cairn.settings import Settings
-from tests.unit.builders import BUCKET_SPEC, JOBS_SPEC, NOW, component_body, run_body, run_spec, stack_body, step
+from tests.unit.builders import (
+    BUCKET_SPEC,
+    JOBS_SPEC,
+    NOW,
+    component_body,
+    pipeline_body,
+    run_body,
+    run_spec,
+    schedule_body,
+    stack_body,
+    step,
+)
 from tests.unit.fake_kubernetes import FakeKubernetes
 from tests.unit.pods import PodStory
 from tests.unit.virtual_time import now, settle
@@ -76,7 +87,7 @@ class RecordingQueue(WorkQueue):
 @pytest.fixture
 def operator(real_operator: Operator) -> Operator:
     """An operator that only says what it would reconcile."""
-    for name in ("components", "stacks", "runs"):
+    for name in ("components", "stacks", "pipelines", "schedules", "runs"):
         setattr(real_operator, name, RecordingQueue())
     return real_operator
 
@@ -89,7 +100,7 @@ def woken(queue: WorkQueue) -> set[Key]:
 
 
 def settled(operator: Operator) -> None:
-    for queue in (operator.components, operator.stacks, operator.runs):
+    for queue in (operator.components, operator.stacks, operator.pipelines, operator.schedules, operator.runs):
         woken(queue)
 
 
@@ -129,6 +140,42 @@ class TestComponents:
         operator.component_changed("DELETED", body_of(component_body("bucket", BUCKET_SPEC), 2, uid="old"))
 
         assert operator.cluster.components.get(BUCKET) is not None
+
+
+class TestPipelines:
+    async def test_a_pipeline_wakes_itself_and_the_runs_that_wait_for_it(self, operator: Operator):
+        waiting = body_of({**run_body(), "status": {"conditions": [{"reason": "PipelineNotReady"}]}}, 1)
+        operator.run_changed("ADDED", waiting)
+        operator.run_changed("ADDED", body_of(run_body(name="other"), 1))
+        settled(operator)
+
+        operator.pipeline_changed("ADDED", body_of(pipeline_body(), 2))
+
+        assert woken(operator.pipelines) == {("ml", "wine")}
+        assert woken(operator.runs) == {WINE}
+
+    async def test_a_pipeline_wakes_the_schedules_that_name_it(self, operator: Operator):
+        operator.schedule_changed("ADDED", body_of(schedule_body(), 1))
+        operator.schedule_changed("ADDED", body_of(schedule_body("other", {"pipelineRef": {"name": "beer"}}), 1))
+        settled(operator)
+
+        operator.pipeline_changed("ADDED", body_of(pipeline_body(), 2))
+
+        assert woken(operator.schedules) == {("ml", "nightly")}
+
+    async def test_a_run_wakes_the_schedule_that_has_started_it(self, operator: Operator):
+        owner = {"kind": "PipelineSchedule", "name": "nightly", "uid": "uid-1", "controller": True}
+
+        operator.run_changed("MODIFIED", body_of(run_body(ownerReferences=[owner]), 1))
+
+        assert woken(operator.schedules) == {("ml", "nightly")}
+
+    async def test_a_run_wakes_the_pipeline_that_has_started_it(self, operator: Operator):
+        owner = {"kind": "Pipeline", "name": "wine", "uid": "uid-1", "controller": True}
+
+        operator.run_changed("MODIFIED", body_of(run_body(ownerReferences=[owner]), 1))
+
+        assert woken(operator.pipelines) == {("ml", "wine")}
 
 
 class TestStacks:

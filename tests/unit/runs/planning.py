@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.cel import evaluate
@@ -23,7 +23,7 @@ TIDY = step("tidy")
 
 
 def planned(
-    spec: PipelineRunSpec,
+    spec: RunSpec,
     *attempts: AttemptObservation,
     recorded: Iterable[StepStatus] = (),
     refusals: Mapping[str, Refusal] | None = None,
@@ -47,7 +47,7 @@ def with_answers(steps: RunSteps, observed: Observed, scheduler: Scheduler | Non
     return decided
 
 
-def one_pod(spec: PipelineRunSpec) -> OnePodForAll:
+def one_pod(spec: RunSpec) -> OnePodForAll:
     """Return the scheduler of the orchestrator `local` for a run."""
     context = pod_context(local_stack())
     return OnePodForAll({one.name: pod_settings(step_template(context, one)) for one in spec.all_steps})
@@ -88,7 +88,7 @@ def queued(*names: str) -> list[StepStatus]:
     return [step_status(name, "Queued", attempts=1, queuedTime=NOW) for name in names]
 
 
-def with_finally(*last: Step, steps: tuple[Step, ...] = (step("a"), step("b")), **fields: Any) -> PipelineRunSpec:
+def with_finally(*last: Step, steps: tuple[Step, ...] = (step("a"), step("b")), **fields: Any) -> RunSpec:
     """Return a run of two steps, with others at its end."""
     return run_spec(*steps, **fields, **{"finally": list(last or (TIDY,))})
 

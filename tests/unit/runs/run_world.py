@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.clients.store import Key
@@ -64,11 +64,11 @@ class RunWorld(World):
         """Runs that what is done beside reconciles has woken."""
         self.reconciler = self._operator(self.cluster)
 
-    def run(self, spec: PipelineRunSpec) -> Key:
+    def run(self, spec: RunSpec) -> Key:
         """Apply the run, and have the operator see it."""
         return self.apply(PIPELINE_RUNS, run_body(spec))
 
-    def change_unseen(self, spec: PipelineRunSpec) -> None:
+    def change_unseen(self, spec: RunSpec) -> None:
         """Apply the run; the operator's watch does not tell of it yet."""
         self.kubernetes.add(PIPELINE_RUNS, run_body(spec))
 
@@ -91,7 +91,7 @@ class RunWorld(World):
             return await self._reconcile(key)
         return after
 
-    async def under_way(self, spec: PipelineRunSpec) -> float | None:
+    async def under_way(self, spec: RunSpec) -> float | None:
         """Have a run's first Jobs made, and the first step of each run on a node."""
         self.run(spec)
         await self.reconcile()
@@ -116,7 +116,7 @@ class RunWorld(World):
             registries=self.registries,
         )
 
-    async def die_before_jobs(self, spec: PipelineRunSpec) -> None:
+    async def die_before_jobs(self, spec: RunSpec) -> None:
         """Have a run accepted and its first attempts recorded, and another operator go on with it before it has Jobs."""
 
         def die(_: JsonObject) -> ApiError | None:

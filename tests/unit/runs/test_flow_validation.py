@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.step import Step
 from cairn.runs.validation import problems_of
 from tests.unit.builders import inputs, kubernetes_stack, outputs, run_spec, step, template
@@ -13,15 +13,15 @@ EVAL = step("eval", outputs=outputs("model", results=["rmse"]))
 NOTIFY = step("notify", outputs=outputs("log", results=["id"]))
 
 
-def with_finally(*last: Step, steps: tuple[Step, ...] = (EVAL,), **fields: Any) -> PipelineRunSpec:
+def with_finally(*last: Step, steps: tuple[Step, ...] = (EVAL,), **fields: Any) -> RunSpec:
     return run_spec(*steps, **fields, **{"finally": list(last)})
 
 
-def problems(spec: PipelineRunSpec) -> list[tuple[str, str]]:
+def problems(spec: RunSpec) -> list[tuple[str, str]]:
     return [(problem.field, problem.message) for problem in problems_of(spec, kubernetes_stack())]
 
 
-def from_parameter(value: str) -> PipelineRunSpec:
+def from_parameter(value: str) -> RunSpec:
     train = step("train", forEach={"itemsFrom": "params.regions"})
     return run_spec(train, parameters=[{"name": "regions", "value": value}])
 
@@ -126,7 +126,7 @@ class TestItems:
         assert message.startswith("these steps wait for each other: a -> a")
 
     def test_all_steps_together_may_have_so_many_instances(self):
-        def spec_of(count: int) -> PipelineRunSpec:
+        def spec_of(count: int) -> RunSpec:
             return with_finally(
                 step("tell", forEach={"itemsFrom": "params.regions"}),
                 steps=(step("train", forEach={"items": ["a"] * (count - 1)}),),
@@ -257,7 +257,7 @@ class TestWhen:
         ],
         ids=["one of finally", "itself", "one that comes after it"],
     )
-    def test_no_hint_leads_to_another_problem(self, spec: PipelineRunSpec):
+    def test_no_hint_leads_to_another_problem(self, spec: RunSpec):
         ((_, message),) = problems(spec)
 
         assert "to dependsOn" not in message

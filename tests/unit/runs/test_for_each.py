@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.gathering import artifacts_by_step, gathered, results_by_step
@@ -38,7 +38,7 @@ def items_of(steps: RunSteps, name: str) -> list[tuple[str, int] | None]:
     return [item_of(steps.by_name[instance]) for instance in steps.instances.get(name, ())]
 
 
-def from_parameter(value: str) -> PipelineRunSpec:
+def from_parameter(value: str) -> RunSpec:
     train = step("train", forEach={"itemsFrom": "params.regions"})
     return run_spec(train, parameters=[{"name": "regions", "value": value}])
 
@@ -232,7 +232,7 @@ class TestGathered:
 class TestResults:
     SPEC = run_spec(for_each(11, outputs=outputs(results=["score"])))
 
-    def results(self, spec: PipelineRunSpec, recorded: Mapping[str, StepStatus]) -> Mapping[tuple[str, str], str]:
+    def results(self, spec: RunSpec, recorded: Mapping[str, StepStatus]) -> Mapping[tuple[str, str], str]:
         return results_by_step(run_steps(spec, recorded), recorded)
 
     def test_those_of_instances_are_a_list_in_the_order_of_the_items(self):
@@ -263,9 +263,7 @@ class TestResults:
 
 
 class TestArtifacts:
-    def places(
-        self, spec: PipelineRunSpec, recorded: Mapping[str, StepStatus]
-    ) -> dict[tuple[str, str], dict[str, str]]:
+    def places(self, spec: RunSpec, recorded: Mapping[str, StepStatus]) -> dict[tuple[str, str], dict[str, str]]:
         found = artifacts_by_step(run_steps(spec, recorded), recorded)
         return {key: {place: artifact.uri for place, artifact in items.items()} for key, items in found.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import CachedFrom
 from cairn.runs.cache_record import CacheAnswer, CacheRecord
 from cairn.runs.planner import Observed, Plan, plan
@@ -19,7 +19,7 @@ MISS = CacheAnswer(key=HIT.key, image_digest=HIT.image_digest)
 SPEC = run_spec(step("a", cache={}), step("b", dependsOn=["a"]))
 
 
-def planned(spec: PipelineRunSpec, **answers: CacheAnswer) -> Plan:
+def planned(spec: RunSpec, **answers: CacheAnswer) -> Plan:
     observed = Observed({}, start_time=NOW, cache=answers)
     return plan(run_steps(spec), observed, OneJobPerStep(10), MOMENT)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.observation import AttemptObservation, Fault, Phase
@@ -224,7 +224,7 @@ class TestForEach:
 
 
 class TestOnePodForAll:
-    def pods(self, spec: PipelineRunSpec, *attempts: AttemptObservation, recorded: Iterable[StepStatus] = ()):
+    def pods(self, spec: RunSpec, *attempts: AttemptObservation, recorded: Iterable[StepStatus] = ()):
         return pods(planned(spec, *attempts, recorded=recorded, scheduler=one_pod(spec)))
 
     def test_a_step_with_when_joins_no_pod_before_what_it_needs_has_ended(self):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.gathering import artifacts_by_step
@@ -26,7 +26,7 @@ def train(*items: str, **fields: Any) -> Step:
     return step("train", forEach={"items": items}, **fields)
 
 
-def containers_of(spec: PipelineRunSpec, name: str, recorded: Mapping[str, StepStatus] | None = None):
+def containers_of(spec: RunSpec, name: str, recorded: Mapping[str, StepStatus] | None = None):
     """Return the containers of a step's pod by name."""
     steps = run_steps(spec, recorded)
     context = replace(pod_context(), artifacts=artifacts_by_step(steps, recorded or {}))

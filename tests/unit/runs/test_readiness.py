@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.cel import Question, evaluate
@@ -13,7 +13,7 @@ SPLIT = step("split", outputs=outputs("data", results=["shards"]))
 AFTER = run_spec(step("a"), step("b", dependsOn=["a"]))
 
 
-def settled(spec: PipelineRunSpec, name: str, *recorded: StepStatus) -> Settled | None:
+def settled(spec: RunSpec, name: str, *recorded: StepStatus) -> Settled | None:
     by_name = {status.name: status for status in recorded}
     steps = run_steps(spec, by_name)
     found = settled_without_attempt(steps, name, by_name, {})

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, ApiError, ConflictError
 from tests.unit.builders import NOW, inputs, outputs, run_body, run_spec, step
 from tests.unit.runs.run_world import CREATE_JOBS, PRODUCTION, RUN_KEY, WRITE_STATUS, RunWorld
@@ -235,7 +235,7 @@ class TestRecordedBeforeItIsDone:
 
 
 class TestAnAttemptThatHasNotBeenSeen:
-    async def go_on_unseeing(self, world: RunWorld, changed: PipelineRunSpec) -> None:
+    async def go_on_unseeing(self, world: RunWorld, changed: RunSpec) -> None:
         """Have another operator, whose watch does not tell of the Job yet, see what has become of the spec."""
         world.run(changed)
         world.restart()

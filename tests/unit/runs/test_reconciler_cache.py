@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.step import Step
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.clients.registry import RegistryError
@@ -33,7 +33,7 @@ def train(**fields: Any) -> Step:
     return step("train", **{**BASE, **fields})
 
 
-def spec(**fields: Any) -> PipelineRunSpec:
+def spec(**fields: Any) -> RunSpec:
     return run_spec(train(**fields), step("report", dependsOn=["train"]), **PRODUCTION)
 
 
@@ -42,7 +42,7 @@ def world() -> RunWorld:
     return RunWorld()
 
 
-async def run_through(world: RunWorld, of: PipelineRunSpec, *, node_has: str = DIGEST) -> None:
+async def run_through(world: RunWorld, of: RunSpec, *, node_has: str = DIGEST) -> None:
     """Have train run for real, write its outputs, and the run end."""
     world.run(of)
     await world.reconcile()
@@ -61,7 +61,7 @@ async def end_train(world: RunWorld, node_has: str = DIGEST) -> None:
     await world.reconcile()
 
 
-async def again(world: RunWorld, of: PipelineRunSpec) -> JsonObject:
+async def again(world: RunWorld, of: RunSpec) -> JsonObject:
     """Delete the run and start another one like it; return what became of train."""
     world.kubernetes.remove(PIPELINE_RUNS, RUN.namespace, RUN.name)
     for kind in ("jobs", "pods"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, ApiError, ConflictError
 from tests.unit.builders import run_body, run_spec, step
 from tests.unit.runs.run_world import PRODUCTION, RunWorld
@@ -21,7 +21,7 @@ def world() -> RunWorld:
     return RunWorld()
 
 
-def spec(only: JsonObject | None = None, **fields: Any) -> PipelineRunSpec:
+def spec(only: JsonObject | None = None, **fields: Any) -> RunSpec:
     return run_spec(step("only", **only or {}), **PRODUCTION, **fields)
 
 

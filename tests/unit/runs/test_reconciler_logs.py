@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.kubernetes import EVENTS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.components.base import StoreUnavailableError
 from cairn.runs.attempts import LOG_TAIL_AWAITED_SECONDS
@@ -51,7 +51,7 @@ def node_hangs(world: RunWorld) -> list[str]:
     return asked
 
 
-async def load_ends(world: RunWorld, spec: PipelineRunSpec, code: int = 0) -> float | None:
+async def load_ends(world: RunWorld, spec: RunSpec, code: int = 0) -> float | None:
     """Have the first step end, having written a log."""
     await world.under_way(spec)
     world.kubernetes.logs["wine-1-load-1-x7k2p", "load"] = "12 rows\n"

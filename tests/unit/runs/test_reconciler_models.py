@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS
 from cairn.components.base import StoreUnavailableError
 from cairn.components.model_versions import ModelVersion
@@ -23,7 +23,7 @@ URI = "s3://ml-artifacts/ml/wine/wine-1/train/model"
 KEY = "ml/wine/wine-1/train/model"
 
 
-def training(**register: Any) -> PipelineRunSpec:
+def training(**register: Any) -> RunSpec:
     """Return a run whose first step writes a model that is registered, and whose second goes on."""
     model = {"name": "model", "path": "/out/model", "type": "Model", "register": {"name": "wine", **register}}
     train = step("train", outputs={"artifacts": [model], "results": ["accuracy"]})
@@ -45,7 +45,7 @@ class ModelWorld(RunWorld):
     def registry(self) -> Any:
         return self.tracker.registry
 
-    async def train_ends(self, spec: PipelineRunSpec, accuracy: float = 0.9) -> None:
+    async def train_ends(self, spec: RunSpec, accuracy: float = 0.9) -> None:
         """Have the first step end, having written a model."""
         self.run(spec)
         await self.reconcile()
@@ -207,7 +207,7 @@ class TestApproval:
         await world.run_ends()
         await world.annotate(approve="alice")
         fields = {**spec.to_json(), "rerunOf": {"name": "wine-1", "from": "report"}}
-        again = run_body(PipelineRunSpec.model_validate(fields), "wine-2", uid="uid-of-wine-2")
+        again = run_body(RunSpec.model_validate(fields), "wine-2", uid="uid-of-wine-2")
 
         await world.reconcile(world.apply(PIPELINE_RUNS, again))
 
@@ -304,7 +304,7 @@ async def test_a_step_that_a_rerun_takes_over_is_registered_too(world: ModelWorl
     await world.train_ends(training())
     await world.run_ends()
     fields = {**training(alias="champion").to_json(), "rerunOf": {"name": "wine-1", "from": "report"}}
-    key = world.apply(PIPELINE_RUNS, run_body(PipelineRunSpec.model_validate(fields), "wine-2", uid="uid-of-wine-2"))
+    key = world.apply(PIPELINE_RUNS, run_body(RunSpec.model_validate(fields), "wine-2", uid="uid-of-wine-2"))
 
     await world.reconcile(key)
 

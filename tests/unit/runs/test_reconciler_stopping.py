@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.kubernetes import PIPELINE_RUNS, ForbiddenError
 from tests.unit.builders import RUN, outputs, run_spec, step
 from tests.unit.runs.run_world import CREATE_JOBS, PRODUCTION, RunWorld
@@ -23,11 +23,11 @@ def world() -> RunWorld:
     return RunWorld()
 
 
-def spec(only: JsonObject | None = None, **fields: Any) -> PipelineRunSpec:
+def spec(only: JsonObject | None = None, **fields: Any) -> RunSpec:
     return run_spec(step("only", **only or {}), **PRODUCTION, **fields)
 
 
-def two_steps(policy: str) -> PipelineRunSpec:
+def two_steps(policy: str) -> RunSpec:
     steps = step("bad"), step("good"), step("later", dependsOn=["good"])
     return run_spec(*steps, failurePolicy=policy, **PRODUCTION)
 

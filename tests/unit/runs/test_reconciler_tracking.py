@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.time import parse
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, STACKS
 from cairn.runs import tracking
@@ -113,7 +113,7 @@ async def test_experiments_are_named_as_the_pipeline_unless_another_one_is_asked
 
 @pytest.mark.parametrize("fields", [{**PRODUCTION}, {**TRACKED, "tracking": {"disabled": True}}])
 async def test_what_is_not_to_be_recorded_is_not(world: RunWorld, fields: dict[str, object]):
-    spec: PipelineRunSpec = run_spec(step("load"), **fields)
+    spec: RunSpec = run_spec(step("load"), **fields)
     await world.under_way(spec)
     await load_ends(world)
 

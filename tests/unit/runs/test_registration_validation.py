@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.components.artifact_store.local import Local, LocalConfig
 from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
 from cairn.runs.registration_validation import decided_before_start
@@ -18,7 +18,7 @@ from tests.unit.builders import kubernetes_stack, run_spec, step
 AT = "spec.steps[train].outputs.artifacts[model].register"
 
 
-def registering(when: str | None = None, for_each: Any = None, **register: Any) -> PipelineRunSpec:
+def registering(when: str | None = None, for_each: Any = None, **register: Any) -> RunSpec:
     register = {"name": "wine", **register, **({"when": when} if when is not None else {})}
     fields = {"forEach": for_each} if for_each is not None else {}
     model = {"name": "model", "path": "/out/model", "register": register}
@@ -33,7 +33,7 @@ def with_registry(stack: UsableStack) -> UsableStack:
     return replace(stack, model_registry=MLflowRegistry("ml", "models", config))
 
 
-def problems(spec: PipelineRunSpec, stack: UsableStack | None = None) -> list[tuple[str, str]]:
+def problems(spec: RunSpec, stack: UsableStack | None = None) -> list[tuple[str, str]]:
     found = problems_of(spec, stack or with_registry(kubernetes_stack()))
     return [(problem.field, problem.message) for problem in found]
 

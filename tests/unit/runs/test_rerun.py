@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.runs.graph import StepGraph
 from cairn.runs.items import InstanceMaker
@@ -19,7 +19,7 @@ FIRST = run_spec(LOAD, TRAIN, REPORT, FREE)
 DATA = {"name": "data", "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7}
 
 
-def again(*steps: Any, from_: str = "Failed", **fields: Any) -> PipelineRunSpec:
+def again(*steps: Any, from_: str = "Failed", **fields: Any) -> RunSpec:
     return run_spec(*(steps or FIRST.steps), rerunOf={"name": "wine-0", "from": from_}, **fields)
 
 
@@ -27,7 +27,7 @@ def succeeded(name: str, **fields: Any) -> StepStatus:
     return step_status(name, "Succeeded", **{"attempts": 1, **fields})
 
 
-def taken(spec: PipelineRunSpec, *ended: StepStatus, first: PipelineRunSpec = FIRST) -> dict[str, StepStatus]:
+def taken(spec: RunSpec, *ended: StepStatus, first: RunSpec = FIRST) -> dict[str, StepStatus]:
     makers = InstanceMaker(StepGraph(spec)), InstanceMaker(StepGraph(first))
     return dict(taken_over(*makers, PipelineRunStatus(steps=ended)))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.scheduling import Candidates, Launch, OneJobPerStep
 from tests.unit.builders import (
@@ -22,7 +22,7 @@ CHAIN = (step("load"), step("train", dependsOn=["load"]), step("report", depends
 
 
 def candidates(
-    spec: PipelineRunSpec, *, unmade: str = "", live_workloads: int = 0, seconds: float = 0, **by_step: str | StepStatus
+    spec: RunSpec, *, unmade: str = "", live_workloads: int = 0, seconds: float = 0, **by_step: str | StepStatus
 ) -> Candidates:
     """Return steps in these states; `unmade` are those, each a letter, whose attempt is recorded but not made."""
     all_states = {

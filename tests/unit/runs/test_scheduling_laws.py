@@ -9,7 +9,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.graph import dependencies_of, results_of
@@ -38,7 +38,7 @@ Place = tuple[Launch, Attempt]
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> PipelineRunSpec:
+def runs(draw: st.DrawFn) -> RunSpec:
     """A run of up to eight steps: each may wait for, read from or use results of earlier ones, and be tried again."""
     steps: list[Step] = []
     for index in range(draw(st.integers(1, 8))):
@@ -63,7 +63,7 @@ def runs(draw: st.DrawFn) -> PipelineRunSpec:
 class Simulation:
     """Jobs that come to an end in random order; some steps fail a few times before they succeed."""
 
-    spec: PipelineRunSpec
+    spec: RunSpec
     scheduler: Scheduler
     failures: dict[str, int]
     """How many attempts of each step fail."""
@@ -156,7 +156,7 @@ class Simulation:
         return next(one for one in self.spec.steps if one.name == name)
 
 
-def orchestrators(spec: PipelineRunSpec) -> tuple[Scheduler, Scheduler]:
+def orchestrators(spec: RunSpec) -> tuple[Scheduler, Scheduler]:
     context = pod_context(local_stack())
     settings = {one.name: pod_settings(step_template(context, one)) for one in spec.steps}
     return OneJobPerStep(3), OnePodForAll(settings)
@@ -168,7 +168,7 @@ def orchestrators(spec: PipelineRunSpec) -> tuple[Scheduler, Scheduler]:
     st.integers(0, 2**16),
 )
 def test_every_run_ends_in_order_with_nothing_run_twice_and_alike_on_every_orchestrator(
-    spec: PipelineRunSpec, failures: dict[str, int], seed: int
+    spec: RunSpec, failures: dict[str, int], seed: int
 ):
     ends = [
         Simulation(spec, scheduler, failures, Random(seed)).run()  # noqa: S311 - a simulation

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import parse
 from cairn.components.records import Dataset, Record
@@ -42,11 +42,11 @@ def finished(status: str, reason: str, *steps: StepStatus) -> PipelineRunStatus:
     return status_of(*steps, conditions=[condition], completionTime=LATER, durationSeconds=60)
 
 
-def of_run(spec: PipelineRunSpec, status: PipelineRunStatus | None = None) -> Record:
+def of_run(spec: RunSpec, status: PipelineRunStatus | None = None) -> Record:
     return record_of_run(run_body(spec, uid=RUN.uid), spec, status or status_of(), "0.1.0")
 
 
-def of_attempts(spec: PipelineRunSpec, status: PipelineRunStatus) -> dict[RecordOf, Record]:
+def of_attempts(spec: RunSpec, status: PipelineRunStatus) -> dict[RecordOf, Record]:
     steps = run_steps(spec, {one.name: one for one in status.steps})
     return dict(records_of_attempts(of_run(spec), steps, status, steps.by_name))
 

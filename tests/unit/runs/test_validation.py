@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pod_template import EnvVar
 from cairn.runs.validation import environment_name, problems_of
 from tests.unit.builders import inputs, kubernetes_stack, outputs, run_spec, s3_store, step, step_operator, template
@@ -124,7 +124,7 @@ def test_a_good_run_has_no_problem():
         (run_spec(podTemplate=template(env=env("CAIRN_RUN", "x"))), "spec.podTemplate.env[CAIRN_RUN]", "Cairn's own"),
     ],
 )
-def test_a_problem_names_its_field_and_what_to_do(spec: PipelineRunSpec, field: str, message: str):
+def test_a_problem_names_its_field_and_what_to_do(spec: RunSpec, field: str, message: str):
     problems = problems_of(spec, kubernetes_stack(operators=[step_operator("gpu")]))
 
     assert [problem.field for problem in problems if message in problem.message] == [field]

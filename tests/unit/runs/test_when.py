@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.cel import Answer, CelError, evaluate
@@ -18,7 +18,7 @@ EVAL = step("eval", outputs=outputs(results=["rmse", "best-model"]))
 SHARDS = step("shard", forEach={"items": ["x", "y"]}, outputs=outputs(results=["rmse"]))
 
 
-def spec_of(when: str, *before: Step, **fields: Any) -> PipelineRunSpec:
+def spec_of(when: str, *before: Step, **fields: Any) -> RunSpec:
     """Return a run whose step `asked` comes after some others and has that expression."""
     asked = step("asked", when=when, dependsOn=[one.name for one in before], **fields)
     return run_spec(*before, asked, parameters=PARAMETERS)
@@ -30,11 +30,11 @@ def problem_of(when: str, *before: Step, **fields: Any) -> str:
     return str(raised.value)
 
 
-def value_of(spec: PipelineRunSpec, recorded: Mapping[str, StepStatus], name: str = "asked") -> bool:
+def value_of(spec: RunSpec, recorded: Mapping[str, StepStatus], name: str = "asked") -> bool:
     return answer_of(spec, recorded, name).holds
 
 
-def answer_of(spec: PipelineRunSpec, recorded: Mapping[str, StepStatus], name: str = "asked") -> Answer:
+def answer_of(spec: RunSpec, recorded: Mapping[str, StepStatus], name: str = "asked") -> Answer:
     steps = run_steps(spec, recorded)
     return evaluate(question_of(steps, steps.by_name[name], recorded))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from cairn.api.base import GROUP, VERSION, JsonObject, Model
+from cairn.api.base import GROUP, VERSION, JsonObject, Model, Rule, rules
 
 KEPT = frozenset(
     {
@@ -54,6 +54,8 @@ class Kind:
     spec: type[Model]
     status: type[Model]
     columns: Sequence[Column] = field(default_factory=tuple)
+    name_rule: Rule | None = None
+    """What the API server checks of the object's name besides that it is one."""
 
     def to_crd(self) -> JsonObject:
         """Return the CustomResourceDefinition."""
@@ -64,7 +66,7 @@ class Kind:
             "properties": {
                 "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
                 "kind": {"type": "string", "description": self.kind},
-                "metadata": {"type": "object"},
+                "metadata": {"type": "object", **self._metadata()},
                 "spec": structural_schema(self.spec),
                 "status": structural_schema(self.status),
             },
@@ -96,6 +98,13 @@ class Kind:
                 ],
             },
         }
+
+    def _metadata(self) -> JsonObject:
+        """Return what the schema says of `metadata`: the API server allows nothing but of names."""
+        if self.name_rule is None:
+            return {}
+        name = {"type": "string", "description": "Name of the object.", "maxLength": 253, **rules(self.name_rule)}
+        return {"properties": {"name": name}}
 
 
 def structural_schema(model: type[Model]) -> JsonObject:

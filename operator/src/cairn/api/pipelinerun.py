@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cairn.api.base import (
+    JsonObject,
     LabelName,
     LocalRef,
     Model,
@@ -24,7 +25,9 @@ from cairn.api.tag import RECORD_NAME, Tag
 FROM_FAILED_OR_STEP = r"^(Failed|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
 MOST_STEPS = 500
 MOST_FINALLY = 20
+MOST_PARAMETERS = 100
 FailurePolicy = Literal["ContinueOnFailure", "StopOnFailure", "FailFast"]
+DEFAULT_FAILURE_POLICY: FailurePolicy = "ContinueOnFailure"
 Cancel = Literal["Graceful", "Immediate"]
 
 ParameterName = Annotated[
@@ -87,24 +90,18 @@ class RerunOf(Model):
     )
 
 
-IMMUTABLE_IF_GIVEN = (
-    "stackRef",
-    "parameters",
-    "timeoutSeconds",
-    "maxParallelSteps",
-    "source",
-    "podTemplate",
-    "finally",
-    "rerunOf",
-    "experiment",
-    "tracking",
+Steps = Annotated[tuple[Step, ...], Field(min_length=1, max_length=MOST_STEPS)]
+Finally = Annotated[tuple[Step, ...], Field(max_length=MOST_FINALLY)]
+STEPS = "The steps. Their order follows from `dependsOn` and `inputs`."
+FAILURE_POLICY = (
+    "What becomes of other steps once one has failed. ContinueOnFailure: those that do not need it go on. "
+    "StopOnFailure: no other attempt starts; what runs may finish. FailFast: what runs is stopped, too."
 )
 
 
-class PipelineRunSpec(Model):
-    """What to run."""
+class RunSettings(Model):
+    """What a run may say for itself, and a Pipeline for its runs."""
 
-    pipeline: LabelName = Field(description="Name of the pipeline. It groups runs.")
     stack_ref: LocalRef | None = Field(
         default=None,
         description="Stack to run on. Left out: the Stack of the namespace with the annotation "
@@ -118,14 +115,6 @@ class PipelineRunSpec(Model):
             consists_of(RECORD_NAME, "must be letters, digits, spaces, -, _, . and /, such as wine/baseline")
         ),
     )
-    parameters: Annotated[tuple[Parameter, ...], Field(max_length=100)] | None = Field(
-        default=None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
-    )
-    failure_policy: FailurePolicy = Field(
-        default="ContinueOnFailure",
-        description="What becomes of other steps once one has failed. ContinueOnFailure: those that do not need it go on. "
-        "StopOnFailure: no other attempt starts; what runs may finish. FailFast: what runs is stopped, too.",
-    )
     timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None,
         description="How long the run may take, in seconds from its start. After that its steps are stopped and it has "
@@ -133,6 +122,26 @@ class PipelineRunSpec(Model):
     )
     max_parallel_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="How many steps may run at the same time. The orchestrator's own limit holds too."
+    )
+    tracking: Tracking | None = Field(
+        default=None, description="How the run is recorded by the stack's experiment tracker, if it has one."
+    )
+    source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")
+    finally_: Annotated[tuple[Step, ...], Field(max_length=MOST_FINALLY)] | None = Field(
+        default=None,
+        alias="finally",
+        description="Steps that run once all others have ended, however they have: after a failure, a graceful cancel and the "
+        "run's timeout too, but not after an immediate cancel. `when` tells them apart. One that fails fails the run.",
+        json_schema_extra=list_map("name"),
+    )
+
+
+class RunRequest(RunSettings):
+    """What only a run says."""
+
+    parameters: Annotated[tuple[Parameter, ...], Field(max_length=MOST_PARAMETERS)] | None = Field(
+        default=None, description="Named values that the steps can use.", json_schema_extra=list_map("name")
     )
     suspend: bool = Field(
         default=False,
@@ -153,22 +162,14 @@ class PipelineRunSpec(Model):
         description="Takes over steps of an earlier run instead of running them: those that succeeded there, are written alike in "
         "both runs, and need nothing that runs again. The parameters must be the same.",
     )
-    tracking: Tracking | None = Field(
-        default=None, description="How the run is recorded by the stack's experiment tracker, if it has one."
-    )
-    source: Source | None = Field(default=None, description="Where the run's code comes from, for the record.")
-    pod_template: PodTemplate | None = Field(default=None, description="Additions to the pod of every step.")
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=MOST_STEPS)] = Field(
-        description="The steps. Their order follows from `dependsOn` and `inputs`.",
-        json_schema_extra=list_map("name"),
-    )
-    finally_: Annotated[tuple[Step, ...], Field(max_length=MOST_FINALLY)] | None = Field(
-        default=None,
-        alias="finally",
-        description="Steps that run once all others have ended, however they have: after a failure, a graceful cancel and the "
-        "run's timeout too, but not after an immediate cancel. `when` tells them apart. One that fails fails the run.",
-        json_schema_extra=list_map("name"),
-    )
+
+
+class RunSpec(RunRequest):
+    """What to run, all of it: what a PipelineRun says, and what it leaves to its Pipeline."""
+
+    pipeline: LabelName = Field(description="Name of the pipeline.")
+    failure_policy: FailurePolicy = Field(default=DEFAULT_FAILURE_POLICY, description=FAILURE_POLICY)
+    steps: Steps = Field(description=STEPS, json_schema_extra=list_map("name"))
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -180,8 +181,71 @@ class PipelineRunSpec(Model):
         """The value of each parameter."""
         return {parameter.name: parameter.value for parameter in self.parameters or ()}
 
+
+IMMUTABLE = (
+    "pipeline",
+    "pipelineRef",
+    "stackRef",
+    "parameters",
+    "timeoutSeconds",
+    "maxParallelSteps",
+    "source",
+    "podTemplate",
+    "steps",
+    "finally",
+    "rerunOf",
+    "experiment",
+    "tracking",
+)
+
+
+def _failure_policy(spec: str) -> str:
+    """Return the CEL expression of the policy that a spec stands for; writing out the default changes nothing."""
+    left_out = f"has({spec}.pipelineRef) ? 'of the Pipeline' : '{DEFAULT_FAILURE_POLICY}'"
+    return f"(has({spec}.failurePolicy) ? {spec}.failurePolicy : {left_out})"
+
+
+class PipelineRunSpec(RunRequest):
+    """What to run."""
+
+    pipeline: LabelName | None = Field(
+        default=None, description="Name of the pipeline. It groups runs. It comes with `steps`."
+    )
+    pipeline_ref: LocalRef | None = Field(
+        default=None,
+        description="Pipeline whose steps to run, as it is when the run starts; what becomes of it later does not change the run. "
+        "What this spec says besides replaces what the Pipeline says. Its name is the pipeline's.",
+    )
+    failure_policy: FailurePolicy | None = Field(
+        default=None,
+        description=f"{FAILURE_POLICY} Left out: what the Pipeline says, else {DEFAULT_FAILURE_POLICY}.",
+    )
+    steps: Steps | None = Field(
+        default=None, description=f"{STEPS} Left out with `pipelineRef`.", json_schema_extra=list_map("name")
+    )
+
     model_config = {
         "json_schema_extra": rules(
+            Rule(
+                "has(self.steps) != has(self.pipelineRef)",
+                "give either steps, or pipelineRef with the name of a Pipeline, whose steps are run",
+                field="steps",
+            ),
+            Rule(
+                "has(self.pipeline) != has(self.pipelineRef)",
+                "give either pipeline, a name for the steps that are written here, or pipelineRef",
+                field="pipeline",
+            ),
+            Rule(
+                "!has(self.pipelineRef) || !has(self.finally)",
+                "with pipelineRef, finally is the Pipeline's: leave it out",
+                field="finally",
+            ),
+            Rule(
+                f"{_failure_policy('self')} == {_failure_policy('oldSelf')}",
+                "failurePolicy is immutable: create a new PipelineRun instead",
+                field="failurePolicy",
+            ),
             *(
                 Rule(
                     f"has(self.{field}) == has(oldSelf.{field}) "
@@ -189,15 +253,7 @@ class PipelineRunSpec(Model):
                     f"{field} is immutable: create a new PipelineRun instead",
                     field=field,
                 )
-                for field in IMMUTABLE_IF_GIVEN
-            ),
-            *(
-                Rule(
-                    f"self.{field} == oldSelf.{field}",
-                    f"{field} is immutable: create a new PipelineRun instead",
-                    field=field,
-                )
-                for field in ("pipeline", "failurePolicy", "steps")
+                for field in IMMUTABLE
             ),
             Rule(
                 "!has(oldSelf.cancel) || (has(self.cancel) && (self.cancel == oldSelf.cancel || self.cancel == 'Immediate'))",
@@ -206,3 +262,15 @@ class PipelineRunSpec(Model):
             ),
         )
     }
+
+
+def experiment_of(run: JsonObject) -> str:
+    """Return the name of the experiment that a run, as the API server has it, is recorded in."""
+    of_pipeline = (run.get("status") or {}).get("experiment")
+    return str(run["spec"].get("experiment") or of_pipeline or pipeline_of(run))
+
+
+def pipeline_of(run: JsonObject) -> str:
+    """Return the name of a run's pipeline, whether its steps are written in it or in a Pipeline."""
+    spec = run["spec"]
+    return str(spec["pipeline"] if "pipeline" in spec else spec["pipelineRef"]["name"])

@@ -225,6 +225,17 @@ class PipelineRunStatus(Model):
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")
     duration_seconds: int | None = Field(default=None, description="Time from start to end, in seconds.", ge=0)
     stack: ResolvedStack | None = Field(default=None, description="The stack as it was when the run started.")
+    pipeline_revision: str | None = Field(
+        default=None,
+        description="Which version of the Pipeline that `pipelineRef` names the run is of. ControllerRevision "
+        "`<run>-<pipelineRevision>` keeps it.",
+        max_length=64,
+    )
+    experiment: str | None = Field(
+        default=None,
+        description="Experiment that the run is recorded in, where its Pipeline says which.",
+        max_length=256,
+    )
     orchestrator_run: OrchestratorRun | None = Field(
         default=None, description="The run in Kubeflow Pipelines, where the stack's orchestrator is that."
     )

@@ -40,6 +40,8 @@ class Cluster:
     events: EventRecorder
     components: ObjectStore = field(default_factory=ObjectStore)
     stacks: ObjectStore = field(default_factory=ObjectStore)
+    schedules: ObjectStore = field(default_factory=ObjectStore)
+    pipelines: ObjectStore = field(default_factory=ObjectStore)
     runs: ObjectStore = field(default_factory=lambda: ObjectStore(stack_of))
     """Findable by the stack that they run on."""
     jobs: ObjectStore = field(default_factory=lambda: ObjectStore(_run_of))

@@ -62,6 +62,8 @@ class Resource:
 
 CAIRN = f"{GROUP}/{VERSION}"
 STACK_COMPONENTS = Resource(CAIRN, "stackcomponents", "StackComponent")
+PIPELINE_SCHEDULES = Resource(CAIRN, "pipelineschedules", "PipelineSchedule")
+PIPELINES = Resource(CAIRN, "pipelines", "Pipeline")
 STACKS = Resource(CAIRN, "stacks", "Stack")
 PIPELINE_RUNS = Resource(CAIRN, "pipelineruns", "PipelineRun")
 JOBS = Resource("batch/v1", "jobs", "Job")
@@ -71,6 +73,7 @@ CLAIMS = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 SERVICES = Resource("v1", "services", "Service")
+CONTROLLER_REVISIONS = Resource("apps/v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "storageclasses", "StorageClass")
 EVENTS = Resource("events.k8s.io/v1", "events", "Event")

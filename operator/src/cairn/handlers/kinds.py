@@ -1,4 +1,4 @@
-"""kopf's handlers: each change of one of the three kinds wakes a reconcile. Nothing is decided here."""
+"""kopf's handlers: each change of one of the kinds wakes a reconcile. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
     for plural, changed in (
         ("stackcomponents", operator.component_changed),
         ("stacks", operator.stack_changed),
+        ("pipelines", operator.pipeline_changed),
+        ("pipelineschedules", operator.schedule_changed),
         ("pipelineruns", operator.run_changed),
     ):
         kopf.on.event(GROUP, VERSION, plural, id=f"{plural}-changed", registry=registry)(_handler(changed))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
 from cairn.api.labels import COMPONENT_LABEL, shortened
+from cairn.api.ownership import controller_of
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.depth import bounded
@@ -18,6 +19,8 @@ from cairn.clients.kubernetes import (
     DEPLOYMENTS,
     JOBS,
     PIPELINE_RUNS,
+    PIPELINE_SCHEDULES,
+    PIPELINES,
     PODS,
     SECRETS,
     SERVICES,
@@ -31,14 +34,16 @@ from cairn.components.reconciler import ComponentReconciler
 from cairn.components.releases.keeper import ReleaseKeeper
 from cairn.components.usage import components_of
 from cairn.handlers.work_queue import Reconcile, WorkQueue
+from cairn.pipelines.reconciler import PipelineReconciler
 from cairn.runs import naming
 from cairn.runs.cel_evaluator import ProcessEvaluator
 from cairn.runs.follow_up import is_followed_up
 from cairn.runs.needed import needed_of_job, needed_of_pod
-from cairn.runs.outcome import STACK_NOT_READY
+from cairn.runs.outcome import PIPELINE_NOT_READY, STACK_NOT_READY
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
 from cairn.runs.retention import KEPT_OF_SPEC
+from cairn.schedules.reconciler import PipelineScheduleReconciler
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
 from cairn.stacks.usability import Usability
@@ -87,6 +92,12 @@ class Operator:
         self.components = self._queue(STACK_COMPONENTS, self._component_reconciler.reconcile, self.cluster.components)
         usability = Usability(self.cluster.kubernetes, Clock())
         self.stacks = self._queue(STACKS, StackReconciler(self.cluster, usability).reconcile, self.cluster.stacks)
+        self.pipelines = self._queue(
+            PIPELINES, PipelineReconciler(self.cluster, Clock()).reconcile, self.cluster.pipelines
+        )
+        self.schedules = self._queue(
+            PIPELINE_SCHEDULES, PipelineScheduleReconciler(self.cluster, Clock()).reconcile, self.cluster.schedules
+        )
         self._evaluator = ProcessEvaluator()
         self._run_reconciler = RunReconciler(
             self.cluster,
@@ -122,17 +133,22 @@ class Operator:
         except BaseException:
             await self._cancel()
             raise
-        self._tasks += [asyncio.create_task(queue.run()) for queue in (self.components, self.stacks, self.runs)]
+        queues = (self.components, self.stacks, self.pipelines, self.schedules, self.runs)
+        self._tasks += [asyncio.create_task(queue.run()) for queue in queues]
         logger.info(
-            "Cairn knows %d components, %d stacks and %d runs and starts to work",
+            "Cairn knows %d components, %d stacks, %d pipelines, %d schedules and %d runs and starts to work",
             len(self.cluster.components),
             len(self.cluster.stacks),
+            len(self.cluster.pipelines),
+            len(self.cluster.schedules),
             len(self.cluster.runs),
         )
 
     async def _see_everything(self) -> None:
         await self._load(STACK_COMPONENTS, self.cluster.components)
         await self._load(STACKS, self.cluster.stacks)
+        await self._load(PIPELINES, self.cluster.pipelines)
+        await self._load(PIPELINE_SCHEDULES, self.cluster.schedules)
         await self._load(PIPELINE_RUNS, self.cluster.runs)
         self._tasks = [asyncio.create_task(informer.run()) for informer in self.informers]
         synced = asyncio.gather(*(informer.synced.wait() for informer in self.informers))
@@ -191,13 +207,32 @@ class Operator:
         if spec_changed or (old or {}).get("metadata", {}).get("annotations") != body["metadata"].get("annotations"):
             for other in self.cluster.stacks.in_namespace(namespace):
                 self.stacks.wake(key_of(other))
-        self._wake_waiting_runs(namespace)
+        self._wake_waiting_runs(namespace, STACK_NOT_READY)
+
+    def pipeline_changed(self, type_: str | None, body: JsonObject) -> None:
+        """Reconcile a Pipeline, the schedules that name it, and the runs that wait for it."""
+        _remember(self.cluster.pipelines, type_, body)
+        namespace, name = key_of(body)
+        self.pipelines.wake((namespace, name))
+        for schedule in self.cluster.schedules.in_namespace(namespace):
+            if schedule["spec"]["pipelineRef"]["name"] == name:
+                self.schedules.wake(key_of(schedule))
+        self._wake_waiting_runs(namespace, PIPELINE_NOT_READY)
+
+    def schedule_changed(self, type_: str | None, body: JsonObject) -> None:
+        """Reconcile a PipelineSchedule."""
+        _remember(self.cluster.schedules, type_, body)
+        self.schedules.wake(key_of(body))
 
     def run_changed(self, type_: str | None, body: JsonObject) -> None:
-        """Reconcile a run, and later the Stack that counts it."""
+        """Reconcile a run, what has started it, and later the Stack that counts it."""
         _remember(self.cluster.runs, type_, body)
         key = key_of(body)
         self.runs.wake(key)
+        owner = controller_of(body)
+        starters = {PIPELINES.kind: self.pipelines, PIPELINE_SCHEDULES.kind: self.schedules}
+        if owner is not None and owner["kind"] in starters:
+            starters[owner["kind"]].wake((key[0], owner["name"]))
         before, now = self._activities.get(key, IDLE), _activity(self.cluster.runs.get(key))
         if now == IDLE:
             self._activities.pop(key, None)
@@ -241,10 +276,10 @@ class Operator:
     def _wake_run(self, key: Key) -> None:
         self.runs.wake(key)
 
-    def _wake_waiting_runs(self, namespace: str) -> None:
+    def _wake_waiting_runs(self, namespace: str, reason: str) -> None:
         for run in self.cluster.runs.in_namespace(namespace):
             conditions = (run.get("status") or {}).get("conditions", ())
-            if any(item["reason"] == STACK_NOT_READY for item in conditions):
+            if any(item["reason"] == reason for item in conditions):
                 self.runs.wake(key_of(run))
 
     def _touched(self, namespace: str, name: str, old: JsonObject | None, body: JsonObject) -> Iterable[str]:

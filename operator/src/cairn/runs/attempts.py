@@ -12,6 +12,7 @@ from functools import partial
 from cairn.api.base import JsonObject
 from cairn.api.deletion import is_being_deleted
 from cairn.api.labels import shortened
+from cairn.api.pipelinerun import pipeline_of
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.api.workloads import pod_has_ended
@@ -131,7 +132,7 @@ class AttemptReader:
         One that does not tell any more which attempts it is of is deleted: others are about to be made.
         """
         metadata = workload["metadata"]
-        run = naming.RunIdentity(*key_of(body), body["metadata"]["uid"], body["spec"]["pipeline"])
+        run = naming.RunIdentity(*key_of(body), body["metadata"]["uid"], pipeline_of(body))
         pairs = naming.attempts_of(metadata.get("annotations") or {})
         if not pairs:
             await self._cluster.kubernetes.delete(resource, *key_of(workload), uid=metadata["uid"])

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import ValidationError
-
-from cairn.api.base import JsonObject, first_problem
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS
+from cairn.clients.store import key_of
 from cairn.runs.graph import StepGraph
 from cairn.runs.items import InstanceMaker
 from cairn.runs.problem import Problem
 from cairn.runs.rerun import problem_of, taken_over
+from cairn.runs.revisions import InvalidSpecError, PipelineNotReadyError, RunSpecs
 
 
 class EarlierRuns:
     """The runs that `rerunOf` names."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, specs: RunSpecs) -> None:
         self._cluster = cluster
+        self._specs = specs
 
-    def missing(self, body: JsonObject, spec: PipelineRunSpec) -> str | None:
+    def missing(self, body: JsonObject, spec: RunSpec) -> str | None:
         """Return why the run that this one takes steps over from cannot tell them yet, or None."""
         if spec.rerun_of is None:
             return None
@@ -51,18 +52,22 @@ class EarlierRuns:
         return False
 
     async def taken_over(
-        self, body: JsonObject, spec: PipelineRunSpec, maker: InstanceMaker
+        self, body: JsonObject, spec: RunSpec, maker: InstanceMaker
     ) -> Mapping[str, StepStatus] | Problem:
         """Return the steps that an earlier run has done for this one, or why it has not."""
         if spec.rerun_of is None:
             return {}
         name = spec.rerun_of.name
         found = await self._cluster.kubernetes.get(PIPELINE_RUNS, body["metadata"]["namespace"], name)
-        try:
-            earlier = PipelineRunSpec.model_validate(found["spec"])
-        except ValidationError as error:
-            return Problem("spec.rerunOf.name", f"run {name} is not valid: {first_problem(error)}")
         status = PipelineRunStatus.model_validate(found.get("status") or {}, extra="ignore")
+        try:
+            earlier = await self._specs.of(found, status)
+        except PipelineNotReadyError as error:
+            return Problem("spec.rerunOf.name", f"of run {name}: {error}") if status.steps else {}
+        except InvalidSpecError as error:
+            return Problem("spec.rerunOf.name", f"run {name} is not valid: {error}")
+        finally:
+            self._specs.forget(key_of(found))
         problem = problem_of(spec, earlier)
         if problem is not None:
             return problem

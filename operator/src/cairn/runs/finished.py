@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from cairn.api.base import JsonObject
 from cairn.api.deletion import is_being_deleted
+from cairn.api.pipelinerun import pipeline_of
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, Resource
@@ -40,7 +42,7 @@ class FinishedRuns:
             if expires is None:
                 await self._cluster.kubernetes.delete(PIPELINE_RUNS, namespace, name, uid=run["metadata"]["uid"])
                 return None
-        spares = await self._delete_beyond_history(run, stack_name, retention, now) if stack_name is not None else None
+        spares = await self._delete_beyond_history(run, stack_name, retention) if stack_name is not None else None
         due = [moment for moment in (expires, spares) if moment is not None]
         workloads = [resource for resource in (JOBS, PODS) if self._has(resource, run)]
         jobs_due = jobs_expire(run, retention)
@@ -52,30 +54,33 @@ class FinishedRuns:
                 await self._cluster.kubernetes.delete_all(resource, namespace, selector=selector)
         return self._clock.seconds_until(min(due)) if due else None
 
-    async def _delete_beyond_history(
-        self, run: JsonObject, stack: str, retention: Retention, now: datetime
-    ) -> datetime | None:
+    async def _delete_beyond_history(self, run: JsonObject, stack: str, retention: Retention) -> datetime | None:
         """Delete the runs that are too many, unless they were counted since this one has ended: there may be thousands.
 
         Return until when some are spared; None where none is.
         """
         if retention.successful_runs is None and retention.failed_runs is None:
             return None
-        namespace, pipeline = run["metadata"]["namespace"], run["spec"]["pipeline"]
+        namespace, pipeline = run["metadata"]["namespace"], pipeline_of(run)
         last = self._counted.get((namespace, stack, pipeline))
         if last is not None and last[0] == retention and run["status"]["completionTime"] < last[1]:
             return None
         runs = self._cluster.runs.indexed(namespace, stack)
-        beyond = beyond_history(runs, pipeline, retention)
-        spared = [self._spared_until(old, now) for old in beyond]
-        for old, until in zip(beyond, spared, strict=True):
-            if until is not None:
-                continue
-            await self._cluster.kubernetes.delete(PIPELINE_RUNS, *key_of(old), uid=old["metadata"]["uid"])
-        moments = [until for until in spared if until is not None]
-        if not moments:
+        spared_until = await self.delete(beyond_history(runs, pipeline, retention))
+        if spared_until is None:
             ends = [(item.get("status") or {}).get("completionTime") or "" for item in runs]
             self._counted[namespace, stack, pipeline] = (retention, max(ends))
+        return spared_until
+
+    async def delete(self, runs: Iterable[JsonObject]) -> datetime | None:
+        """Delete runs that have ended and are more than are kept; return until when some are spared, None where none is."""
+        now, moments = self._clock.now(), list[datetime]()
+        for run in runs:
+            until = self._spared_until(run, now)
+            if until is not None:
+                moments.append(until)
+                continue
+            await self._cluster.kubernetes.delete(PIPELINE_RUNS, *key_of(run), uid=run["metadata"]["uid"])
         return min(moments, default=None)
 
     def _spared_until(self, run: JsonObject, now: datetime) -> datetime | None:

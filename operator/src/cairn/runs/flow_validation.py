@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from cairn.api.for_each import MOST_INSTANCES
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.step import Step
 from cairn.runs.allowance import MOST_ARTIFACTS, artifacts_kept
 from cairn.runs.cache_record import may_be_cached
@@ -20,13 +20,13 @@ from cairn.runs.when import check, identifier
 _INDEX = re.compile(r"-(0|[1-9][0-9]*)$")
 
 
-def place_of(spec: PipelineRunSpec, step: Step) -> str:
+def place_of(spec: RunSpec, step: Step) -> str:
     """Return where in the spec a step is written."""
     section = "finally" if any(step is one for one in spec.finally_ or ()) else "steps"
     return f"spec.{section}[{step.name}]"
 
 
-def names_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
+def names_of_steps(spec: RunSpec) -> Iterator[Problem]:
     """Yield names that two steps, or instances of steps, would have."""
     main = {step.name for step in spec.steps}
     for step in spec.finally_ or ():
@@ -41,14 +41,14 @@ def names_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
             )
 
 
-def cached_at_the_end(spec: PipelineRunSpec) -> Iterator[Problem]:
+def cached_at_the_end(spec: RunSpec) -> Iterator[Problem]:
     """Yield the steps of `finally` that might be left out."""
     for step in spec.finally_ or ():
         if may_be_cached(step):
             yield Problem(f"{place_of(spec, step)}.cache", "steps of finally always run; remove it")
 
 
-def items_of_steps(spec: PipelineRunSpec) -> Iterator[Problem]:
+def items_of_steps(spec: RunSpec) -> Iterator[Problem]:
     """Yield what is wrong with the items of steps with forEach, as far as they are known before the run starts."""
     parameters = spec.parameter_values
     items: dict[str, Items] = {}

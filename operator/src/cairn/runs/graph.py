@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.step import InputArtifact, OutputArtifact, Step
 from cairn.runs.references import Reference, references_in
 
@@ -102,7 +102,7 @@ def topological_order(steps: Sequence[Step]) -> tuple[str, ...]:
 class StepGraph:
     """The steps of a run as they are written, and what each needs. Computed once; the spec does not change."""
 
-    def __init__(self, spec: PipelineRunSpec) -> None:
+    def __init__(self, spec: RunSpec) -> None:
         """Compute it; raises StepCycleError."""
         last = spec.finally_ or ()
         self.spec = spec

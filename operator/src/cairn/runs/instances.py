@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.step import Step
 from cairn.runs.graph import StepGraph
@@ -50,7 +50,7 @@ class RunSteps:
     """Steps with forEach whose items are none."""
 
     @property
-    def spec(self) -> PipelineRunSpec:
+    def spec(self) -> RunSpec:
         """The run's spec."""
         return self.graph.spec
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cairn.api.base import API_VERSION, FINALIZER, JsonObject
+from cairn.api.base import FINALIZER, JsonObject
+from cairn.api.ownership import controller_reference
 from cairn.runs import naming
 from cairn.runs.pod import Attempt, PodContext, build_pod
 from cairn.runs.pod_shape import pod_shape
@@ -47,14 +48,5 @@ def _metadata(context: PodContext, attempts: Sequence[Attempt]) -> JsonObject:
     return {
         "name": naming.workload_name(run.name, first.step.name, first.number),
         "namespace": run.namespace,
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": "PipelineRun",
-                "name": run.name,
-                "uid": run.uid,
-                "controller": True,
-                "blockOwnerDeletion": False,
-            }
-        ],
+        "ownerReferences": [controller_reference("PipelineRun", run.name, run.uid)],
     }

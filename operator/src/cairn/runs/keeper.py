@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import pipeline_of
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.clients import metrics
 from cairn.clients.clock import Clock
@@ -223,7 +224,7 @@ class Keeper:
         if key in self._keeping and self._keeping[key][0] != uid:
             self.forget(key)
         if key not in self._keeping:
-            self._keeping[key] = uid, _Keeping(naming.RunIdentity(*key, uid, body["spec"]["pipeline"]))
+            self._keeping[key] = uid, _Keeping(naming.RunIdentity(*key, uid, pipeline_of(body)))
         return self._keeping[key][1]
 
     async def _keep(self, key: Key, keeping: _Keeping, one: Kept, store: ArtifactStore[Any]) -> None:

@@ -24,6 +24,10 @@ POD_SHAPE_ANNOTATION = f"{GROUP}/pod-shape"
 """A digest of what the API server judges a Job's pod by, so that it is asked once for all that are alike."""
 
 
+LONGEST_NAME = 253
+"""Most characters of an object's name."""
+
+
 @dataclass(frozen=True)
 class RunIdentity:
     """Which run something belongs to."""
@@ -45,6 +49,11 @@ def workload_name(run: str, step: str, attempt: int) -> str:
         return name
     digest = hashlib.sha256(f"{run}/{step}/{attempt}".encode()).hexdigest()[:HASH_LENGTH]
     return f"{name[: LABEL_LENGTH - HASH_LENGTH - 1].rstrip('-')}-{digest}"
+
+
+def revision_name(run: str, version: str) -> str:
+    """Return the name of the ControllerRevision that keeps what the Pipeline of a run says, in the version that the run is of."""
+    return f"{shortened(run, LONGEST_NAME - len(version) - 1)}-{version}"
 
 
 def labels(run: RunIdentity, stack: str, attempts: Sequence[tuple[str, int]]) -> dict[str, str]:

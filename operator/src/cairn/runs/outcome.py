@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cairn.api.conditions import ConditionStatus
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.observation import POD_DELETED
 from cairn.runs.states import ACTIVE, ENDED, SUCCEEDED, TAKEN_OVER
@@ -15,6 +15,7 @@ from cairn.runs.stopping import CANCELLED, STOP_REASONS, WAS_CANCELLED, Halt, is
 PENDING = "Pending"
 """Reason of a run of which nothing runs, for want of something that a step waits for."""
 STACK_NOT_READY = "StackNotReady"
+PIPELINE_NOT_READY = "PipelineNotReady"
 EARLIER_RUN_NOT_READY = "EarlierRunNotReady"
 PODS_NOT_ADMITTED = "PodsNotAdmitted"
 STOPPING = "Stopping"
@@ -37,7 +38,7 @@ class Outcome:
 KEEPING = Outcome("Unknown", "Running", "All steps have ended; what they leave is being kept in the artifact store.")
 
 
-def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
+def outcome_of(spec: RunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
     """Return how the run stands; `held` says why nothing can start, where that is so."""
     if all(step.state in ENDED for step in steps):
         return _end(spec, steps)
@@ -58,7 +59,7 @@ def outcome_of(spec: PipelineRunSpec, steps: Sequence[StepStatus], halt: Halt | 
     return Outcome("Unknown", "Running", _progress(active))
 
 
-def _end(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Outcome:
+def _end(spec: RunSpec, steps: Sequence[StepStatus]) -> Outcome:
     match run_state(spec, steps):
         case "TimedOut":
             return Outcome("False", "TimedOut", f"{taken_too_long(spec)} {_unfinished(spec, steps)}"[:4096])
@@ -99,18 +100,18 @@ def _completed(steps: Sequence[StepStatus]) -> str:
     return f"{', '.join((told, *not_run))}."
 
 
-def _unfinished(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> str:
+def _unfinished(spec: RunSpec, steps: Sequence[StepStatus]) -> str:
     """Return how far the steps came of which it was the end; those of `finally` come after that."""
     main = _main(spec, steps)
     return f"{sum(step.state in SUCCEEDED for step in main)} of {len(main)} steps had succeeded."
 
 
-def _main(spec: PipelineRunSpec, steps: Sequence[StepStatus]) -> Sequence[StepStatus]:
+def _main(spec: RunSpec, steps: Sequence[StepStatus]) -> Sequence[StepStatus]:
     last = {step.name for step in spec.finally_ or ()}
     return [step for step in steps if step.name not in last]
 
 
-def _until_the_end(spec: PipelineRunSpec, steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
+def _until_the_end(spec: RunSpec, steps: Sequence[StepStatus], active: Sequence[StepStatus], held: str) -> str:
     """Return what a run that starts nothing but `finally` any more waits for."""
     troubled = _troubled(steps)
     if troubled is not None and not any(_runs(step) for step in active):

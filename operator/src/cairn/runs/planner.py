@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import LONGEST_ITEM_TOLD, OrchestratorRun, StepStatus
 from cairn.api.time import parse
 from cairn.runs.allowance import results_allowed, size_of, within_allowance
@@ -163,7 +163,7 @@ def plan(steps: RunSteps, observed: Observed, scheduler: Scheduler | None, now: 
 
 
 def _outcome(
-    spec: PipelineRunSpec, statuses: Sequence[StepStatus], halt: Halt | None, held: str, observed: Observed
+    spec: RunSpec, statuses: Sequence[StepStatus], halt: Halt | None, held: str, observed: Observed
 ) -> Outcome:
     """Return how the run stands; where nothing is to be heard of it, that is told in place of how it went on.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cairn.api.base import JsonObject
+from cairn.api.pipelinerun import pipeline_of
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs import naming
 from cairn.runs.gathering import artifacts_by_step, results_by_step
@@ -18,7 +19,7 @@ from cairn.stacks.resolution import UsableStack
 def identity(body: JsonObject) -> naming.RunIdentity:
     """Return which run an object is."""
     metadata = body["metadata"]
-    return naming.RunIdentity(metadata["namespace"], metadata["name"], metadata["uid"], body["spec"]["pipeline"])
+    return naming.RunIdentity(metadata["namespace"], metadata["name"], metadata["uid"], pipeline_of(body))
 
 
 def scheduler_of(steps: RunSteps, stack: UsableStack, body: JsonObject) -> Scheduler:

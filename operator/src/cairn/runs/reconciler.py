@@ -6,11 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace as with_changes
 
-from pydantic import ValidationError
-
-from cairn.api.base import JsonObject, first_problem
+from cairn.api.base import JsonObject
 from cairn.api.deletion import is_being_deleted
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
@@ -36,7 +34,14 @@ from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker
 from cairn.runs.keeper import END_WAITS_SECONDS, MOMENT_SECONDS, Keeper
 from cairn.runs.logs import with_logs
-from cairn.runs.outcome import EARLIER_RUN_NOT_READY, KEEPING, PODS_NOT_ADMITTED, STACK_NOT_READY, Outcome
+from cairn.runs.outcome import (
+    EARLIER_RUN_NOT_READY,
+    KEEPING,
+    PIPELINE_NOT_READY,
+    PODS_NOT_ADMITTED,
+    STACK_NOT_READY,
+    Outcome,
+)
 from cairn.runs.pauses import Pauses
 from cairn.runs.planner import Observed, Plan, plan
 from cairn.runs.pod import TransferImage
@@ -44,6 +49,7 @@ from cairn.runs.pod_context import identity, pod_context_of
 from cairn.runs.problem import Problem
 from cairn.runs.recorder import RunRecorder
 from cairn.runs.registering import RunRegistration
+from cairn.runs.revisions import InvalidSpecError, PipelineNotReadyError, RunSpecs
 from cairn.runs.scheduling import Scheduler
 from cairn.runs.stack_choice import Choice, choose_stack, still_fitting
 from cairn.runs.status import ended_before_start, pending, record, waiting
@@ -60,6 +66,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_FOLLOW_UP_SECONDS = 60.0
 """When to look again whether there is a tracker for a run that has ended, and is not recorded, or has models to register."""
+
+
+CANCELLED_BEFORE_START = Outcome("False", CANCELLED, "The run was cancelled before it started.")
 
 
 class RunReconciler:
@@ -85,7 +94,8 @@ class RunReconciler:
         self._usability = usability or Usability(cluster.kubernetes, self._clock)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
-        self._earlier_runs = EarlierRuns(cluster)
+        self._specs = RunSpecs(cluster)
+        self._earlier_runs = EarlierRuns(cluster, self._specs)
         self._stores = stores or Connections[StoreClient](cluster)
         self._executions = Executions(cluster, self._stores, self._clock, wake)
         pauses = Pauses(self._clock)
@@ -105,32 +115,21 @@ class RunReconciler:
         body = self._cluster.runs.get(key)
         if body is None or is_being_deleted(body):
             self._forget(key)
+            self._specs.forget(key)
             self._tracking.run_is_gone(key)
             self._registration.run_is_gone(key)
             return await self._executions.release(key, body)
         status = _status(body)
         if status.completion_time is not None:
-            self._forget(key)
-            await self._recorder.acknowledge(body, status)
-            ends = await self._executions.of(status).end(body, status)
-            again = await self._follow_up(body, status) if is_followed_up(body) else None
-            return _earliest(ends, again, await self._finished.look_after(body))
+            return await self._look_after(body, status)
         await self._executions.release_of_others(body)
         try:
-            spec = PipelineRunSpec.model_validate(body["spec"])
-        except ValidationError as error:
-            if status.start_time is not None:
-                raise  # CRDs newer than this operator: the run goes on when the operator is upgraded
-            await self._end_before_start(body, status, (), Outcome("False", "InvalidSpec", first_problem(error)))
-            return None
-        if status.start_time is None and spec.cancel is not None:
-            outcome = Outcome("False", CANCELLED, "The run was cancelled before it started.")
-            await self._end_before_start(body, status, pending(spec), outcome)
-            return None
-        choice = choose_stack(self._cluster, key[0], spec, status)
-        if status.start_time is None:
-            return await self._start(body, spec, status, choice)
-        return await self._advance(body, spec, status, choice)
+            return await self._go_on(body, status)
+        except PipelineNotReadyError as error:
+            if status.start_time is None and body["spec"].get("cancel") is not None:
+                await self._end_before_start(body, status, (), CANCELLED_BEFORE_START)
+                return None
+            return await self._wait(body, None, status, PIPELINE_NOT_READY, str(error))
 
     def stop(self) -> None:
         """Stop what is done beside the reconciles. Nothing is lost: all state is in the cluster."""
@@ -147,9 +146,34 @@ class RunReconciler:
         await self._executions.close()
         await self._stores.close()
 
-    async def _start(
-        self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
-    ) -> float | None:
+    async def _look_after(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """Do what is left to do of a run that has ended; return in how many seconds to look at it again."""
+        self._forget(key_of(body))
+        await self._recorder.acknowledge(body, status)
+        ends = await self._executions.of(status).end(body, status)
+        again = await self._follow_up(body, status) if is_followed_up(body) else None
+        if again is None:
+            self._specs.forget(key_of(body))
+        return _earliest(ends, again, await self._finished.look_after(body))
+
+    async def _go_on(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
+        """Start a run, or go on with it."""
+        try:
+            spec = await self._specs.of(body, status)
+        except InvalidSpecError as error:
+            if status.start_time is not None:
+                raise  # CRDs newer than this operator: the run goes on when the operator is upgraded
+            await self._end_before_start(body, status, (), Outcome("False", "InvalidSpec", str(error)))
+            return None
+        if status.start_time is None and spec.cancel is not None:
+            await self._end_before_start(body, status, pending(spec), CANCELLED_BEFORE_START)
+            return None
+        choice = choose_stack(self._cluster, body["metadata"]["namespace"], spec, status)
+        if status.start_time is None:
+            return await self._start(body, spec, status, choice)
+        return await self._advance(body, spec, status, choice)
+
+    async def _start(self, body: JsonObject, spec: RunSpec, status: PipelineRunStatus, choice: Choice) -> float | None:
         """Accept the run, refuse it, or wait for its stack."""
         stack = choice.stack
         if stack is None:
@@ -188,12 +212,20 @@ class RunReconciler:
         steps = (taken.get(step.name) or step for step in pending(spec))
         written = self._maker(body, spec).graph.steps
         more = (step for name, step in taken.items() if name not in written)
-        started = status.model_copy(update={"start_time": self._now(), "steps": (*steps, *more)})
+        revision = await self._specs.keep(body)
+        of_pipeline = spec.experiment if "experiment" not in body["spec"] else None
+        begun = {
+            "start_time": self._now(),
+            "steps": (*steps, *more),
+            "experiment": of_pipeline,
+            "pipeline_revision": revision,
+        }
+        started = status.model_copy(update=begun)
         held = await self._executions.of(status, stack).hold(body)
         return await self._advance(held, spec, started, choice) if held is not None else None
 
     async def _wait(
-        self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, reason: str, message: str
+        self, body: JsonObject, spec: RunSpec | None, status: PipelineRunStatus, reason: str, message: str
     ) -> float:
         outcome = Outcome("Unknown", reason, message[:4096])
         told = waiting(status, spec, outcome, _generation(body), self._now())
@@ -201,7 +233,7 @@ class RunReconciler:
         return RETRY_REFUSED_SECONDS
 
     async def _advance(
-        self, body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, choice: Choice
+        self, body: JsonObject, spec: RunSpec, status: PipelineRunStatus, choice: Choice
     ) -> float | None:
         choice = still_fitting(choice, spec, status)
         stack = choice.stack
@@ -254,7 +286,11 @@ class RunReconciler:
 
     async def _follow_up(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
         """Have the end of a run recorded, and its models registered; return in how many seconds to look at it again."""
-        spec = PipelineRunSpec.model_validate(body["spec"])
+        try:
+            spec = await self._specs.of(body, status)
+        except PipelineNotReadyError as error:
+            logger.warning("What is left to be recorded of the run cannot be: %s", error)
+            return RETRY_FOLLOW_UP_SECONDS
         stack = choose_stack(self._cluster, body["metadata"]["namespace"], spec, status).stack
         steps = InstanceMaker(StepGraph(spec)).steps({step.name: step for step in status.steps})
         told = self._follow(body, spec, steps, status, stack)
@@ -270,7 +306,7 @@ class RunReconciler:
     def _follow(
         self,
         body: JsonObject,
-        spec: PipelineRunSpec,
+        spec: RunSpec,
         steps: RunSteps,
         status: PipelineRunStatus,
         stack: UsableStack | None,
@@ -343,7 +379,7 @@ class RunReconciler:
             else:
                 return steps, planned
 
-    def _maker(self, body: JsonObject, spec: PipelineRunSpec) -> InstanceMaker:
+    def _maker(self, body: JsonObject, spec: RunSpec) -> InstanceMaker:
         """Return what makes the steps of a run."""
         key, version = key_of(body), (body["metadata"]["uid"], _generation(body))
         known = self._makers.get(key)
@@ -384,7 +420,7 @@ class RunReconciler:
         self._makers.pop(key, None)
         self._held.pop(key, None)
 
-    async def _objection(self, body: JsonObject, spec: PipelineRunSpec, stack: UsableStack) -> str | None:
+    async def _objection(self, body: JsonObject, spec: RunSpec, stack: UsableStack) -> str | None:
         """Return what the API server has against the run's pods, or None."""
         steps = self._maker(body, spec).stand_ins()
         return await self._executions.on(stack).problem_of(

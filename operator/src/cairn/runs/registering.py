@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.clients.clock import Clock
 from cairn.clients.store import Key, key_of
@@ -44,7 +44,7 @@ class RunRegistration:
     def follow(
         self,
         body: JsonObject,
-        spec: PipelineRunSpec,
+        spec: RunSpec,
         steps: RunSteps,
         status: PipelineRunStatus,
         stack: UsableStack | None,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from cairn.api.base import JsonObject
 from cairn.api.conditions import ConditionStatus, condition_of, set_condition
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import ArtifactStatus, PipelineRunStatus
 from cairn.api.registration import (
     APPROVE_ANNOTATION,
@@ -61,7 +61,7 @@ class Decision:
     who: str
 
 
-def declared(spec: PipelineRunSpec) -> Iterator[Register]:
+def declared(spec: RunSpec) -> Iterator[Register]:
     """Yield what a run declares to register."""
     for step in spec.all_steps:
         for output in outputs_of(step):
@@ -69,7 +69,7 @@ def declared(spec: PipelineRunSpec) -> Iterator[Register]:
                 yield output.register_
 
 
-def registers(spec: PipelineRunSpec) -> bool:
+def registers(spec: RunSpec) -> bool:
     """Return whether a run declares something to register."""
     return any(True for _ in declared(spec))
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.registration import APPROVE_ANNOTATION, MOST_REGISTRATIONS, PENDING_ALIAS, REFUSE_ANNOTATION
 from cairn.api.step import OutputArtifact, Step
 from cairn.runs.cel import CelError
@@ -22,8 +22,8 @@ RESERVED_ALIAS = re.compile(rf"v[0-9]+|latest|{PENDING_ALIAS}", re.IGNORECASE)
 """What MLflow takes for something else than an alias (mlflow/utils/validation.py), and Cairn's own."""
 
 
-def registered_models(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
-    """Yield what keeps artifacts of a run from being registered on a stack."""
+def registered_models(spec: RunSpec, stack: UsableStack | None) -> Iterator[Problem]:
+    """Yield what keeps artifacts of a run from being registered on a stack; without one, on any."""
     if not registers(spec):
         return
     places = [item for step in spec.all_steps for item in _places(spec, step)]
@@ -40,6 +40,8 @@ def registered_models(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Pro
                 "a step with forEach registers nothing; choose among its models in a step after it, and register there"
             )
             yield Problem(at, message)
+        if stack is None:
+            continue
         if stack.model_registry is None:
             message = f"stack {stack.name} has no model registry; name one in its modelRegistryRef, or remove this"
             yield Problem(at, message)
@@ -73,7 +75,7 @@ def _is_odd_path(name: str) -> bool:
     return posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/"))
 
 
-def decided_before_start(body: JsonObject, spec: PipelineRunSpec) -> Problem | None:
+def decided_before_start(body: JsonObject, spec: RunSpec) -> Problem | None:
     """Return what is wrong with a run whose models somebody has decided about before there are any."""
     needs_approval = any(register.approval == "Required" for register in declared(spec))
     annotations = body["metadata"].get("annotations") or {}
@@ -99,7 +101,7 @@ def expressions_of_registrations(graph: StepGraph) -> Iterator[Problem]:
                 yield Problem(f"{at}.when", f"{error}; {hint}")
 
 
-def _places(spec: PipelineRunSpec, step: Step) -> Iterator[tuple[Step, OutputArtifact, str]]:
+def _places(spec: RunSpec, step: Step) -> Iterator[tuple[Step, OutputArtifact, str]]:
     for output in outputs_of(step):
         if output.register_ is not None:
             yield step, output, f"{place_of(spec, step)}.outputs.artifacts[{output.name}].register"

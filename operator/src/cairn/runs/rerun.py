@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus
 from cairn.api.step import Step
 from cairn.runs.graph import StepGraph
@@ -30,14 +30,14 @@ HOW_IT_RUNS = frozenset(
 """Fields of a step that what comes of it does not depend on."""
 
 
-def is_itself(name: str, spec: PipelineRunSpec) -> Problem | None:
+def is_itself(name: str, spec: RunSpec) -> Problem | None:
     """Return what is wrong with a run that names itself as the earlier one."""
     if spec.rerun_of is None or spec.rerun_of.name != name:
         return None
     return Problem("spec.rerunOf.name", "it is this run; name an earlier one")
 
 
-def problem_of(spec: PipelineRunSpec, earlier: PipelineRunSpec) -> Problem | None:
+def problem_of(spec: RunSpec, earlier: RunSpec) -> Problem | None:
     """Return why a run cannot take over anything from an earlier one, or None."""
     if spec.rerun_of is None:
         return None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
 from cairn.api.deletion import is_being_deleted
+from cairn.api.pipelinerun import pipeline_of
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
 from cairn.runs.follow_up import is_followed_up
@@ -16,7 +17,7 @@ from cairn.runs.registration import awaits_approval
 
 KEPT_TO_BE_RECORDED = timedelta(days=1)
 """How long a run is kept, after its end, whose tracker does not answer."""
-KEPT_OF_SPEC = ("pipeline", "ttlSecondsAfterFinished")
+KEPT_OF_SPEC = ("pipeline", "pipelineRef", "ttlSecondsAfterFinished")
 """What of a finished run's spec is looked at again."""
 
 
@@ -62,12 +63,18 @@ def recording_expires(run: JsonObject) -> datetime | None:
 
 def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retention) -> list[JsonObject]:
     """Return which of a stack's runs of a pipeline are more than it keeps, of those that succeeded and of the others."""
-    finished = [run for run in runs if _is_finished(run) and run["spec"].get("pipeline") == pipeline]
+    of_pipeline = (run for run in runs if pipeline_of(run) == pipeline)
+    return beyond_limits(of_pipeline, retention.successful_runs, retention.failed_runs)
+
+
+def beyond_limits(runs: Iterable[JsonObject], successful_runs: int | None, failed_runs: int | None) -> list[JsonObject]:
+    """Return which of some runs are more than are kept, of those that succeeded and of the others; None keeps all."""
+    finished = [run for run in runs if _is_finished(run)]
     finished.sort(key=lambda run: (_ended(run), run["metadata"]["name"]), reverse=True)
     succeeded = [run for run in finished if _has_succeeded(run)]
     others = [run for run in finished if not _has_succeeded(run)]
     beyond: list[JsonObject] = []
-    for kept, limit in ((succeeded, retention.successful_runs), (others, retention.failed_runs)):
+    for kept, limit in ((succeeded, successful_runs), (others, failed_runs)):
         if limit is not None:
             beyond += kept[limit:]
     return beyond

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cairn.api.deletion import is_being_deleted
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.stack import BUILT_IN_STACK
 from cairn.clients.cluster import Cluster
@@ -23,7 +23,7 @@ class Choice:
     message: str = ""
 
 
-def choose_stack(cluster: Cluster, namespace: str, spec: PipelineRunSpec, status: PipelineRunStatus) -> Choice:
+def choose_stack(cluster: Cluster, namespace: str, spec: RunSpec, status: PipelineRunStatus) -> Choice:
     """Return the named stack; else, once started, the one it started on; else the namespace's default; else the built-in."""
     built_in = built_in_stack(namespace)
     if spec.stack_ref is not None:
@@ -52,7 +52,7 @@ def choose_stack(cluster: Cluster, namespace: str, spec: PipelineRunSpec, status
     return Choice(name, resolution.stack)
 
 
-def still_fitting(choice: Choice, spec: PipelineRunSpec, status: PipelineRunStatus) -> Choice:
+def still_fitting(choice: Choice, spec: RunSpec, status: PipelineRunStatus) -> Choice:
     """Return the choice, or none where the stack has changed since the run's start and the run cannot use it any more."""
     if choice.stack is None or status.stack is None or status.stack.digest == choice.stack.digest:
         return choice

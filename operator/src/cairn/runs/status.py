@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from cairn.api.conditions import Condition, set_condition
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import AttemptStatus, PipelineRunStatus, StepCounts, StepStatus
 from cairn.api.time import seconds_between
 from cairn.runs import states
@@ -32,6 +32,8 @@ def record(
         completion_time=now if finished else None,
         duration_seconds=seconds_between(start, now) if finished else None,
         stack=old.stack or (stack.to_status() if stack else None),
+        pipeline_revision=old.pipeline_revision,
+        experiment=old.experiment,
         orchestrator_run=planned.orchestrator_run or old.orchestrator_run,
         tracking=old.tracking,
         steps_summary=_summary(planned.steps),
@@ -40,20 +42,20 @@ def record(
     )
 
 
-def pending(spec: PipelineRunSpec) -> tuple[StepStatus, ...]:
+def pending(spec: RunSpec) -> tuple[StepStatus, ...]:
     """Return the state of every step before the run has started."""
     return tuple(StepStatus(name=step.name, state="Pending") for step in spec.all_steps)
 
 
 def waiting(
-    old: PipelineRunStatus, spec: PipelineRunSpec, outcome: Outcome, generation: int, now: str
+    old: PipelineRunStatus, spec: RunSpec | None, outcome: Outcome, generation: int, now: str
 ) -> PipelineRunStatus:
-    """Return the status of a run that cannot start yet."""
+    """Return the status of a run that cannot start yet; without a spec where its steps are not known."""
     return old.model_copy(
         update={
             "conditions": _conditions(old.conditions, outcome, generation, now),
             "observed_generation": generation,
-            "steps_summary": _summary(pending(spec)),
+            **({"steps_summary": _summary(pending(spec))} if spec is not None else {}),
         }
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.api.time import RESOLUTION, parse
 from cairn.runs.states import ENDED
@@ -42,19 +42,19 @@ class Halt:
         return self.reason == FAILURE_POLICY
 
 
-def run_deadline(spec: PipelineRunSpec, start_time: str | None) -> datetime | None:
+def run_deadline(spec: RunSpec, start_time: str | None) -> datetime | None:
     """Return when the run has taken too long, or None."""
     if spec.timeout_seconds is None or start_time is None:
         return None
     return parse(start_time) + timedelta(seconds=spec.timeout_seconds) + RESOLUTION
 
 
-def taken_too_long(spec: PipelineRunSpec) -> str:
+def taken_too_long(spec: RunSpec) -> str:
     """Return the sentence about a run that has timed out."""
     return f"The run has taken longer than its timeoutSeconds ({spec.timeout_seconds})."
 
 
-def halt_of(spec: PipelineRunSpec, steps: Collection[StepStatus], start_time: str | None, now: datetime) -> Halt | None:
+def halt_of(spec: RunSpec, steps: Collection[StepStatus], start_time: str | None, now: datetime) -> Halt | None:
     """Return why nothing new starts, or None while the run goes on.
 
     Once a step has been stopped for the run's time, that stays the reason, whatever the clock says later; and a cancelled
@@ -74,12 +74,12 @@ def halt_of(spec: PipelineRunSpec, steps: Collection[StepStatus], start_time: st
     return None
 
 
-def is_suspended(spec: PipelineRunSpec, halt: Halt | None) -> bool:
+def is_suspended(spec: RunSpec, halt: Halt | None) -> bool:
     """Return whether a run is suspended; one that is cancelled, or has timed out, is to end nevertheless."""
     return spec.suspend and (halt is None or halt.is_failure)
 
 
-def run_state(spec: PipelineRunSpec, steps: Collection[StepStatus]) -> RunState:
+def run_state(spec: RunSpec, steps: Collection[StepStatus]) -> RunState:
     """Return what the steps of a run amount to, all of them having ended."""
     if any(step.reason == RUN_TIMED_OUT for step in steps):
         return "TimedOut"

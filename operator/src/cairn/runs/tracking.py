@@ -11,7 +11,7 @@ from typing import Any
 
 from cairn import __version__
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepStatus, TrackingStatus
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
@@ -69,7 +69,7 @@ class RunTracking:
         self._trackers: dict[tuple[Key, str], _Tracker] = {}
         self._runs: dict[Key, _Following] = {}
 
-    def prepare(self, body: JsonObject, spec: PipelineRunSpec, tracker: ExperimentTracker[Any] | None) -> None:
+    def prepare(self, body: JsonObject, spec: RunSpec, tracker: ExperimentTracker[Any] | None) -> None:
         """Find out where a run is to be recorded that is about to start."""
         following = self._following(body, spec, tracker)
         if following is not None:
@@ -168,9 +168,7 @@ class RunTracking:
         """Close the connections."""
         await self._connections.close()
 
-    def _following(
-        self, body: JsonObject, spec: PipelineRunSpec, tracker: ExperimentTracker[Any] | None
-    ) -> _Following | None:
+    def _following(self, body: JsonObject, spec: RunSpec, tracker: ExperimentTracker[Any] | None) -> _Following | None:
         if spec.tracking is not None and spec.tracking.disabled:
             return None
         key, uid = key_of(body), body["metadata"]["uid"]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import ArtifactStatus, AttemptStatus, PipelineRunStatus, ResultStatus, StepStatus
 from cairn.api.step import Step
 from cairn.api.time import parse, seconds_between
@@ -49,7 +49,7 @@ def context_of(body: JsonObject, step: str, number: int) -> Mapping[str, str]:
     return {UID_TAG: metadata["uid"], "cairn.run": metadata["name"], STEP_TAG: step, ATTEMPT_TAG: str(number)}
 
 
-def record_of_run(body: JsonObject, spec: PipelineRunSpec, status: PipelineRunStatus, version: str) -> Record:
+def record_of_run(body: JsonObject, spec: RunSpec, status: PipelineRunStatus, version: str) -> Record:
     """Return what is to be held of a run that has started; `version` is Cairn's."""
     metadata = body["metadata"]
     stack = status.stack
@@ -186,7 +186,7 @@ def _attempt_tags(run: Record, step: Step, number: int) -> Mapping[str, str]:
     )
 
 
-def _source(spec: PipelineRunSpec) -> Mapping[str, str]:
+def _source(spec: RunSpec) -> Mapping[str, str]:
     if spec.source is None:
         return {}
     git = spec.source.git
@@ -204,7 +204,7 @@ def _datasets(step: Step, artifacts: Mapping[tuple[str, str], Mapping[str, Artif
                 yield Dataset(f"{read.name}/{place}" if place else read.name, artifact.uri, artifact.digest)
 
 
-def _results_of_all(status: PipelineRunStatus, spec: PipelineRunSpec) -> Iterator[Metric]:
+def _results_of_all(status: PipelineRunStatus, spec: RunSpec) -> Iterator[Metric]:
     """Yield the numbers that steps wrote, instances of steps aside, under their steps' names."""
     written = {step.name for step in spec.all_steps}
     for step in status.steps:

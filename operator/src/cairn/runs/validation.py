@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from posixpath import dirname
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.step import Step
 from cairn.runs.flow_validation import cached_at_the_end, expressions, items_of_steps, names_of_steps, place_of
@@ -34,8 +34,8 @@ def environment_name(parameter: str) -> str:
     return f"CAIRN_PARAM_{parameter.upper().replace('-', '_')}"
 
 
-def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...]:
-    """Return everything that is wrong with the run on that stack, in the order of the spec."""
+def problems_of(spec: RunSpec, stack: UsableStack | None) -> tuple[Problem, ...]:
+    """Return everything that is wrong with the run on that stack, in the order of the spec; without one, what is on any."""
     problems = (
         *_parameters(spec),
         *_shared_environment(spec, stack),
@@ -54,7 +54,7 @@ def problems_of(spec: PipelineRunSpec, stack: UsableStack) -> tuple[Problem, ...
     return (*expressions(graph), *expressions_of_registrations(graph))
 
 
-def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
+def _parameters(spec: RunSpec) -> Iterator[Problem]:
     names: dict[str, str] = {}
     for parameter in spec.parameters or ():
         variable = environment_name(parameter.name)
@@ -66,27 +66,28 @@ def _parameters(spec: PipelineRunSpec) -> Iterator[Problem]:
         names[variable] = parameter.name
 
 
-def _shared_environment(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
+def _shared_environment(spec: RunSpec, stack: UsableStack | None) -> Iterator[Problem]:
     """Yield what is wrong with variables that steps share. They cannot use results: not every step waits for those."""
     parameters = {parameter.name for parameter in spec.parameters or ()}
-    asked = {step.step_operator_ref.name for step in spec.all_steps if step.step_operator_ref}
-    sources: list[tuple[str, Sequence[EnvVar]]] = [
-        (f"orchestrator {stack.orchestrator.name} podTemplate", _env(stack.orchestrator.pod_template)),
-        (f"stack {stack.name}", stack.env),
-        (f"stack {stack.name} podTemplate", _env(stack.pod_template)),
-        ("spec.podTemplate", _env(spec.pod_template)),
-        *(
-            (f"step operator {name} podTemplate", _env(stack.step_operators[name].pod_template))
-            for name in sorted(asked & set(stack.step_operators))
-        ),
-    ]
-    for at, variables in sources:
+    for at, variables in (*_environments(spec, stack), ("spec.podTemplate", _env(spec.pod_template))):
         yield from _variables(variables, at)
         for variable in variables:
             for reference in references_in(variable.value or ""):
                 problem = _reference(reference, {}, (), parameters) if reference.result is None else _NOT_SHARED
                 if problem:
                     yield Problem(f"{at}.env[{variable.name}]", _of_reference(reference, problem))
+
+
+def _environments(spec: RunSpec, stack: UsableStack | None) -> Iterator[tuple[str, Sequence[EnvVar]]]:
+    """Yield the variables that a stack gives to the steps, and where it does."""
+    if stack is None:
+        return
+    yield f"orchestrator {stack.orchestrator.name} podTemplate", _env(stack.orchestrator.pod_template)
+    yield f"stack {stack.name}", stack.env
+    yield f"stack {stack.name} podTemplate", _env(stack.pod_template)
+    asked = {step.step_operator_ref.name for step in spec.all_steps if step.step_operator_ref}
+    for name in sorted(asked & set(stack.step_operators)):
+        yield f"step operator {name} podTemplate", _env(stack.step_operators[name].pod_template)
 
 
 _RUNS_LAST = "step {} is one of finally, which run when all others have ended; leave it out"
@@ -109,7 +110,7 @@ def _of_reference(reference: Reference, problem: str) -> str:
     return f"$({reference.text}): {problem}; write $$( for a literal $("
 
 
-def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
+def _steps(spec: RunSpec, stack: UsableStack | None) -> Iterator[Problem]:
     main = {step.name: step for step in spec.steps}
     last = {step.name: step for step in spec.finally_ or ()}
     parameters = {parameter.name for parameter in spec.parameters or ()}
@@ -126,8 +127,9 @@ def _steps(spec: PipelineRunSpec, stack: UsableStack) -> Iterator[Problem]:
         yield from _paths(step, at)
         yield from _variables((*(step.env or ()), *_env(step.pod_template)), at)
         yield from _volumes(step.pod_template, f"{at}.podTemplate")
-        yield from _step_operator(step, stack, at)
-        yield from _service_account(step, spec, stack, at)
+        if stack is not None:
+            yield from _step_operator(step, stack, at)
+            yield from _service_account(step, spec, stack, at)
 
 
 def _not_beside(name: str, main: Mapping[str, Step], last: Mapping[str, Step], others: str) -> str:
@@ -241,7 +243,7 @@ def _step_operator(step: Step, stack: UsableStack, at: str) -> Iterator[Problem]
         )
 
 
-def _service_account(step: Step, spec: PipelineRunSpec, stack: UsableStack, at: str) -> Iterator[Problem]:
+def _service_account(step: Step, spec: RunSpec, stack: UsableStack, at: str) -> Iterator[Problem]:
     opens_store = stack.artifact_store.access.service_account_name
     operator = stack.step_operators.get(step.step_operator_ref.name) if step.step_operator_ref else None
     templates = [

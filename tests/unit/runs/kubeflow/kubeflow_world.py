@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.clients.kubernetes import PIPELINE_RUNS, SECRETS, STACK_COMPONENTS, STACKS, ApiError
 from tests.kfp.backend.scripted import Deed
 from tests.kfp.backend.state import Attempt, Run
@@ -122,6 +122,6 @@ def one_step() -> JsonObject:
     return pipeline.task("only", pipeline.container("only")).spec
 
 
-def on_kubeflow(*steps: Any, **fields: Any) -> PipelineRunSpec:
+def on_kubeflow(*steps: Any, **fields: Any) -> RunSpec:
     """Return a run on that stack."""
     return run_spec(*steps, stackRef={"name": "on-kubeflow"}, **fields)

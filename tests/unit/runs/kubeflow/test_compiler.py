@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.components.step_access import StepAccess
 from cairn.runs.kubeflow.compiler import Pipeline, compile_run
 from cairn.runs.kubeflow.prelude import SCRIPT
@@ -15,7 +15,7 @@ from tests.unit.builders import inputs, outputs, pod_context, run_spec, run_step
 SHELL = {"command": ["train"]}
 
 
-def compiled(spec: PipelineRunSpec, *, without: str = "", access: StepAccess | None = None, **context: Any) -> Pipeline:
+def compiled(spec: RunSpec, *, without: str = "", access: StepAccess | None = None, **context: Any) -> Pipeline:
     """Return the pipeline of a run, without the steps whose outputs are known."""
     steps = run_steps(spec)
     names = [name for name in steps.by_name if name not in without.split()]

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from cairn.api.pipelinerun import PipelineRunSpec
+from cairn.api.pipelinerun import RunSpec
 from cairn.runs.kubeflow.objections import objections
 from tests.unit.builders import inputs, outputs, pod_context, run_spec, run_steps, step
 
 SHELL = {"command": ["train"]}
 
 
-def objected(spec: PipelineRunSpec) -> list[str]:
+def objected(spec: RunSpec) -> list[str]:
     """Return the fields that there are objections to."""
     return [problem.field for problem in objections(pod_context(parameters=spec.parameter_values), run_steps(spec))]
 

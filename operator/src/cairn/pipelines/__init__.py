@@ -1,0 +1,1 @@
+"""The kind Pipeline: whether it is valid, and the runs that its changes start."""

@@ -1,0 +1,99 @@
+"""Keeps Pipelines up to date: says whether runs can be made from one, and starts a run of each version of it."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from cairn.api.base import JsonObject, first_problem
+from cairn.api.conditions import ConditionStatus, condition_of, find_condition, set_condition
+from cairn.api.deletion import is_being_deleted
+from cairn.api.pipeline import LastRun, PipelineSpec, PipelineStatus
+from cairn.api.time import timestamp
+from cairn.clients.clock import Clock
+from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import PIPELINES
+from cairn.clients.store import Key, key_of
+from cairn.pipelines.runs import run_of_change, runs_of_revision
+from cairn.pipelines.started_runs import (
+    IN_THE_WAY_SECONDS,
+    LAST_RUN_SUCCEEDED,
+    Start,
+    standing,
+    start,
+    with_last_run,
+)
+from cairn.pipelines.validation import problem_of_pipeline
+from cairn.runs.pipeline_runs import revision_of
+
+READY = "Ready"
+
+
+class PipelineReconciler:
+    """Reconciles one Pipeline at a time."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one Pipeline up to date; return in how many seconds to look at it again."""
+        body = self._cluster.pipelines.get(key)
+        if body is None or is_being_deleted(body):
+            return None
+        old = PipelineStatus.model_validate(body.get("status") or {}, extra="ignore")
+        try:
+            spec = PipelineSpec.model_validate(body["spec"])
+        except ValidationError as error:
+            await self._write(body, old, old.revision, old.last_run, first_problem(error))
+            return None
+        problem = problem_of_pipeline(key[1], spec)
+        last, again = old.last_run, None
+        if problem is None and spec.run_policy == "OnChange":
+            last, again = await self._started(body, spec, last)
+        await self._write(body, old, revision_of(spec), last, problem)
+        return again
+
+    async def _started(
+        self, body: JsonObject, spec: PipelineSpec, last: LastRun | None
+    ) -> tuple[LastRun | None, float | None]:
+        """Have a run started of a version that has none; return the last one, and when to try again."""
+        revision = revision_of(spec)
+        if last is not None and last.revision == revision:
+            return last, None
+        if last is None:
+            there = runs_of_revision(self._cluster.runs.in_namespace(key_of(body)[0]), body, revision)
+            if there:
+                return LastRun(name=there[-1]["metadata"]["name"], revision=revision), None
+        run = run_of_change(body, spec, revision)
+        name = run["metadata"]["name"]
+        outcome = await start(self._cluster, run)
+        if outcome is Start.IN_THE_WAY:
+            return last, IN_THE_WAY_SECONDS
+        if outcome is Start.STARTED:
+            note = f"Started PipelineRun {name} of revision {revision}."
+            await self._cluster.events.record(body, "Normal", "RunStarted", "Start", note)
+        return LastRun(name=name, revision=revision), None
+
+    async def _write(
+        self, body: JsonObject, old: PipelineStatus, revision: str | None, last: LastRun | None, problem: str | None
+    ) -> None:
+        generation, now = body["metadata"]["generation"], timestamp(self._clock.now())
+        ready: ConditionStatus = "True" if problem is None else "False"
+        reason = "Valid" if problem is None else "InvalidSpec"
+        message = "Runs can be made from it." if problem is None else problem
+        conditions = set_condition(
+            old.conditions, READY, status=ready, reason=reason, message=message, generation=generation, now=now
+        )
+        if last is not None:
+            known = find_condition(old.conditions, LAST_RUN_SUCCEEDED)
+            outcome = standing(self._cluster, key_of(body)[0], last.name, known)
+            conditions = with_last_run(conditions, last.name, outcome, generation, now)
+            last = last.model_copy(update={"reason": outcome.reason})
+        new = PipelineStatus(
+            conditions=tuple(conditions), observed_generation=generation, revision=revision, last_run=last
+        )
+        written = await self._cluster.write_status(PIPELINES, self._cluster.pipelines, body, new.to_json())
+        before = condition_of(body, READY)
+        if written is not None and (before is None or (before["reason"], before["message"]) != (reason, message)):
+            kind = "Normal" if problem is None else "Warning"
+            await self._cluster.events.record(body, kind, reason, "Validate", message)

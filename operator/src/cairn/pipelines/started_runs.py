@@ -1,0 +1,71 @@
+"""Runs that are started for a Pipeline or a PipelineSchedule: made once, and followed to their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from cairn.api.base import JsonObject
+from cairn.api.conditions import Condition, condition_of, set_condition
+from cairn.api.deletion import is_being_deleted
+from cairn.api.ownership import controller_of
+from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import PIPELINE_RUNS, AlreadyExistsError
+from cairn.clients.store import key_of
+from cairn.runs.outcome import Outcome
+from cairn.runs.status import SUCCEEDED_CONDITION
+
+LAST_RUN_SUCCEEDED = "LastRunSucceeded"
+STARTING = Outcome("Unknown", "Pending", "It is about to start.")
+DELETED = Outcome("Unknown", "RunDeleted", "It was deleted before it had ended.")
+IN_THE_WAY_SECONDS = 5.0
+"""How soon it is looked again whether a run is gone whose name a new one needs."""
+
+
+class Start(Enum):
+    """What became of starting a run."""
+
+    STARTED = auto()
+    WAS_THERE = auto()
+    """It was started before, by an operator that could not record it."""
+    IN_THE_WAY = auto()
+    """A run of that name is about to go, with an earlier object of its owner's name."""
+
+
+async def start(cluster: Cluster, run: JsonObject) -> Start:
+    """Create a run whose name follows from what it is for, so that it is created once."""
+    try:
+        cluster.runs.put(await cluster.kubernetes.create(PIPELINE_RUNS, key_of(run)[0], run))
+    except AlreadyExistsError:
+        found = await cluster.kubernetes.get(PIPELINE_RUNS, *key_of(run))
+        cluster.runs.put(found)
+        owner, own = controller_of(found), controller_of(run)
+        of_another = owner is not None and own is not None and owner["uid"] != own["uid"]
+        return Start.IN_THE_WAY if of_another or is_being_deleted(found) else Start.WAS_THERE
+    return Start.STARTED
+
+
+def standing(cluster: Cluster, namespace: str, name: str, known: Condition | None) -> Outcome:
+    """Return how a run stands; one that is gone has ended as was known of it."""
+    run = cluster.runs.get((namespace, name))
+    if run is not None:
+        seen = condition_of(run, SUCCEEDED_CONDITION)
+        return Outcome(seen["status"], seen["reason"], seen["message"]) if seen is not None else STARTING
+    if known is None or not known.message.startswith(f"{name}: ") or known.status == "Unknown":
+        return DELETED
+    return Outcome(known.status, known.reason, known.message.removeprefix(f"{name}: "))
+
+
+def with_last_run(
+    conditions: Iterable[Condition], name: str, outcome: Outcome, generation: int, now: str
+) -> list[Condition]:
+    """Return the conditions, with how the last run stands."""
+    return set_condition(
+        conditions,
+        LAST_RUN_SUCCEEDED,
+        status=outcome.status,
+        reason=outcome.reason,
+        message=f"{name}: {outcome.message}",
+        generation=generation,
+        now=now,
+    )

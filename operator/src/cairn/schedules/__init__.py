@@ -1,0 +1,1 @@
+"""The kind PipelineSchedule: starts runs of Pipelines at given times."""

@@ -1,0 +1,228 @@
+"""Keeps PipelineSchedules: starts a run at each of their times, and deletes the runs that are not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from cairn.api.base import JsonObject, first_problem
+from cairn.api.conditions import Condition, condition_of, find_condition, set_condition
+from cairn.api.deletion import is_being_deleted
+from cairn.api.pipeline import PipelineSpec
+from cairn.api.pipeline_schedule import PipelineScheduleSpec, PipelineScheduleStatus, ScheduledRun
+from cairn.api.time import parse, timestamp
+from cairn.clients.clock import Clock
+from cairn.clients.cluster import Cluster
+from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINE_SCHEDULES
+from cairn.clients.store import Key, key_of
+from cairn.pipelines.started_runs import (
+    IN_THE_WAY_SECONDS,
+    LAST_RUN_SUCCEEDED,
+    Start,
+    standing,
+    start,
+    with_last_run,
+)
+from cairn.pipelines.validation import problem_of_pipeline
+from cairn.runs.finished import FinishedRuns
+from cairn.runs.outcome import PIPELINE_NOT_READY, Outcome
+from cairn.runs.pipeline_parameters import parameter_problems
+from cairn.runs.problem import all_told
+from cairn.runs.retention import beyond_limits
+from cairn.schedules.decision import Decision, Policy, decide
+from cairn.schedules.runs import run_at, run_name, runs_of, values_at
+from cairn.schedules.times import InvalidScheduleError, Times
+
+READY, SUSPENDED = "Ready", "Suspended"
+PIPELINE_NOT_FOUND = "PipelineNotFound"
+INVALID_SPEC = "InvalidSpec"
+SCHEDULED = Outcome("True", "Scheduled", "A run is started at each of its times.")
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """A schedule that runs can be started of."""
+
+    spec: PipelineScheduleSpec
+    times: Times
+    pipeline: PipelineSpec
+
+
+class PipelineScheduleReconciler:
+    """Reconciles one PipelineSchedule at a time."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._finished = FinishedRuns(cluster, clock)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one PipelineSchedule up to date; return in how many seconds to look at it again."""
+        body = self._cluster.schedules.get(key)
+        if body is None or is_being_deleted(body):
+            return None
+        old = PipelineScheduleStatus.model_validate(body.get("status") or {}, extra="ignore")
+        try:
+            spec = PipelineScheduleSpec.model_validate(body["spec"])
+            times = Times(spec.schedule, spec.time_zone)
+        except (ValidationError, InvalidScheduleError) as error:
+            message = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            await self._write(body, old, Outcome("False", INVALID_SPEC, message))
+            return None
+        now = self._clock.now()
+        status = _counted_from(old, body, spec, now)
+        usable, ready = self._usable(body, spec, times, now)
+        again = None
+        if usable is not None and not spec.suspend:
+            status, again = await self._run_due(body, status, usable, now)
+        upcoming = None if spec.suspend else times.after(now)
+        status = status.model_copy(update={"next_schedule_time": timestamp(upcoming) if upcoming else None})
+        await self._write(body, status, ready, suspended=spec.suspend)
+        spared = await self._delete_beyond_limits(body, spec)
+        due = [self._clock.seconds_until(moment) for moment in (upcoming, spared) if moment is not None]
+        return min([*due, *([again] if again is not None else [])], default=None)
+
+    def _usable(
+        self, body: JsonObject, spec: PipelineScheduleSpec, times: Times, now: datetime
+    ) -> tuple[_Usable | None, Outcome]:
+        """Return what runs are started of, and the condition Ready."""
+        namespace, name = key_of(body)[0], spec.pipeline_ref.name
+        found = self._cluster.pipelines.get((namespace, name))
+        if found is None or is_being_deleted(found):
+            message = f"There is no Pipeline {namespace}/{name}; create it, or name another in spec.pipelineRef."
+            return None, Outcome("False", PIPELINE_NOT_FOUND, message)
+        try:
+            pipeline = PipelineSpec.model_validate(found["spec"])
+            problem = problem_of_pipeline(name, pipeline)
+        except ValidationError as error:
+            return None, Outcome("False", PIPELINE_NOT_READY, f"Pipeline {name} is not valid: {first_problem(error)}")
+        if problem is not None:
+            return None, Outcome("False", PIPELINE_NOT_READY, f"Pipeline {name} is not valid: {problem}")
+        values = values_at(spec, times, now)
+        wrong = all_told([*parameter_problems(pipeline.parameters or (), values, name)])
+        if wrong is not None:
+            return None, Outcome("False", INVALID_SPEC, wrong)
+        return _Usable(spec, times, pipeline), SCHEDULED
+
+    async def _run_due(
+        self, body: JsonObject, status: PipelineScheduleStatus, usable: _Usable, now: datetime
+    ) -> tuple[PipelineScheduleStatus, float | None]:
+        """Start what is due; return the status, and when to try again what could not be started."""
+        spec, active = usable.spec, self._active(body)
+        deadline = spec.starting_deadline_seconds
+        policy = Policy(
+            spec.concurrency_policy,
+            spec.catch_up,
+            timedelta(seconds=deadline) if deadline is not None else None,
+        )
+        decision = decide(usable.times, policy, _settled(status), now, is_active=bool(active))
+        if decision.replaces:
+            for run in active:
+                await self._cluster.kubernetes.merge(PIPELINE_RUNS, *key_of(run), {"spec": {"cancel": "Graceful"}})
+        last = status.last_run
+        for time in decision.starts:
+            name = run_name(key_of(body)[1], time)
+            run = run_at(body, spec, usable.pipeline, values_at(spec, usable.times, time), time)
+            outcome = await start(self._cluster, run)
+            if outcome is Start.IN_THE_WAY:
+                return status, IN_THE_WAY_SECONDS
+            if outcome is Start.STARTED:
+                note = f"Started PipelineRun {name} for {timestamp(time)}."
+                await self._cluster.events.record(body, "Normal", "RunStarted", "Start", note)
+            last = ScheduledRun(name=name, scheduled_time=timestamp(time))
+        await self._tell_of_skipped(body, decision)
+        settled = timestamp(decision.settled) if decision.settled is not None else status.last_schedule_time
+        return status.model_copy(update={"last_run": last, "last_schedule_time": settled}), None
+
+    async def _tell_of_skipped(self, body: JsonObject, decision: Decision) -> None:
+        """Record an Event for each cause for which times were skipped."""
+        for why in dict.fromkeys(item.why for item in decision.skipped):
+            skipped = [item.time for item in decision.skipped if item.why == why]
+            which = (
+                timestamp(skipped[-1]) if len(skipped) == 1 else f"{len(skipped)} times up to {timestamp(skipped[-1])}"
+            )
+            note = f"No run was started for {which}: {why}."
+            await self._cluster.events.record(body, "Warning", "RunSkipped", "Start", note)
+
+    def _runs(self, body: JsonObject) -> list[JsonObject]:
+        return runs_of(self._cluster.runs.in_namespace(key_of(body)[0]), body)
+
+    def _active(self, body: JsonObject) -> list[JsonObject]:
+        return [run for run in self._runs(body) if not (run.get("status") or {}).get("completionTime")]
+
+    async def _delete_beyond_limits(self, body: JsonObject, spec: PipelineScheduleSpec) -> datetime | None:
+        """Delete the runs that are too many; return until when some of them are spared."""
+        beyond = beyond_limits(self._runs(body), spec.successful_runs_history_limit, spec.failed_runs_history_limit)
+        return await self._finished.delete(beyond)
+
+    async def _write(
+        self, body: JsonObject, status: PipelineScheduleStatus, ready: Outcome, *, suspended: bool | None = None
+    ) -> None:
+        generation, now = body["metadata"]["generation"], timestamp(self._clock.now())
+        conditions = set_condition(
+            status.conditions,
+            READY,
+            status=ready.status,
+            reason=ready.reason,
+            message=ready.message,
+            generation=generation,
+            now=now,
+        )
+        if suspended is not None:
+            conditions = _with_suspended(conditions, generation, now, suspended=suspended)
+        last = status.last_run
+        if last is not None:
+            known = find_condition(status.conditions, LAST_RUN_SUCCEEDED)
+            outcome = standing(self._cluster, key_of(body)[0], last.name, known)
+            conditions = with_last_run(conditions, last.name, outcome, generation, now)
+            last = last.model_copy(update={"reason": outcome.reason})
+        new = status.model_copy(
+            update={
+                "conditions": tuple(conditions),
+                "observed_generation": generation,
+                "active_runs": len(self._active(body)),
+                "last_run": last,
+            }
+        )
+        written = await self._cluster.write_status(PIPELINE_SCHEDULES, self._cluster.schedules, body, new.to_json())
+        before = condition_of(body, READY)
+        if written is not None and (
+            before is None or (before["reason"], before["message"]) != (ready.reason, ready.message)
+        ):
+            kind = "Normal" if ready.status == "True" else "Warning"
+            await self._cluster.events.record(body, kind, ready.reason, "Schedule", ready.message)
+
+
+def _with_suspended(conditions: Sequence[Condition], generation: int, now: str, *, suspended: bool) -> list[Condition]:
+    return set_condition(
+        conditions,
+        SUSPENDED,
+        status="True" if suspended else "False",
+        reason="Suspended" if suspended else "Active",
+        message="No run is started; set spec.suspend to false to go on." if suspended else "Runs are started.",
+        generation=generation,
+        now=now,
+    )
+
+
+def _counted_from(
+    old: PipelineScheduleStatus, body: JsonObject, spec: PipelineScheduleSpec, now: datetime
+) -> PipelineScheduleStatus:
+    """Return the status with the moment that the schedule's times count from: later ones that were missed are caught up."""
+    observed = f"{spec.schedule} {spec.time_zone}"
+    suspended = find_condition(old.conditions, SUSPENDED)
+    if old.active_since is None:
+        since = body["metadata"]["creationTimestamp"]
+    elif old.observed_schedule != observed or (suspended is not None and suspended.status == "True"):
+        since = timestamp(now)
+    else:
+        since = old.active_since
+    return old.model_copy(update={"active_since": since, "observed_schedule": observed})
+
+
+def _settled(status: PipelineScheduleStatus) -> datetime:
+    """Return the newest moment up to which all times are dealt with."""
+    return max(parse(text) for text in (status.active_since, status.last_schedule_time) if text is not None)
