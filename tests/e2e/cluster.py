@@ -188,6 +188,7 @@ class Cluster:
             "Deployment": "apps/v1",
             "Event": "events.k8s.io/v1",
             "Job": "batch/v1",
+            "Lease": "coordination.k8s.io/v1",
             "PodDisruptionBudget": "policy/v1",
             "ReplicaSet": "apps/v1",
             "Role": "rbac.authorization.k8s.io/v1",

@@ -19,6 +19,7 @@ LAST = (
     "test_tracking_faults.py",
     "test_kubeflow_faults.py",
     "test_faults.py",
+    "test_leadership.py",
     "test_permissions.py",
     "test_uninstall.py",
 )

@@ -14,11 +14,14 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
+from cairn.clients import metrics
 from cairn.clients.cluster import Cluster
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes
+from cairn.clients.leadership import Leadership
 from cairn.clients.metrics import ReadinessCollector
 from cairn.handlers import http, kinds, logging
+from cairn.handlers.leading import lead
 from cairn.handlers.operator import Operator
 from cairn.settings import Settings
 
@@ -57,21 +60,34 @@ async def _run(settings: Settings) -> None:
     cluster = Cluster(kubernetes, events)
     operator = Operator(cluster, settings)
     REGISTRY.register(ReadinessCollector(cluster.components, cluster.stacks))
-    runner = web.AppRunner(http.application(operator))
+    leadership = None
+    if settings.lease:
+        leadership = Leadership(await Kubernetes.connect(), *settings.lease.split("/"), identity=instance)
+    runner = web.AppRunner(http.application(operator, leadership))
     await runner.setup()
     await web.TCPSite(runner, port=settings.http_port).start()
-    registry = kopf.OperatorRegistry()
-    kinds.register(registry, operator)
     try:
-        await kopf.operator(
-            registry=registry,
-            identity=cast(Any, instance),  # kopf's own asks for the user's name, which a numeric user has not
-            standalone=True,
-            clusterwide=not settings.namespace_list,
-            namespaces=settings.namespace_list,
-        )
+        if leadership is None:
+            await _work(settings, operator, instance)
+        else:
+            await lead(leadership, lambda: _work(settings, operator, instance))
     finally:
         await runner.cleanup()
+        if leadership is not None:
+            await leadership.close()
+
+
+async def _work(settings: Settings, operator: Operator, instance: str) -> None:
+    metrics.LEADER.set(1)
+    registry = kopf.OperatorRegistry()
+    kinds.register(registry, operator)
+    await kopf.operator(
+        registry=registry,
+        identity=cast(Any, instance),  # kopf's own asks for the user's name, which a numeric user has not
+        standalone=True,
+        clusterwide=not settings.namespace_list,
+        namespaces=settings.namespace_list,
+    )
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     mlflow_image: str = Field(
         default="", description="Image of the MLflow servers that components have installed. Empty: the chart's own."
     )
+    lease: str = Field(
+        default="",
+        description="Lease, as NAMESPACE/NAME, whose holder works while other operators wait. Empty: this one works at once.",
+        pattern=r"^([^/]+/[^/]+)?$",
+    )
     workers: int = Field(
         default=16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time."
     )

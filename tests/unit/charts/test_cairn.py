@@ -30,7 +30,7 @@ EVERYTHING = (
 )
 TOKENS = ("", "serviceaccounts/token", "create")
 OWN_ROLE = "cairn-token"
-MODES = [(), EVERYTHING, ("namespaces={ml,research}",), ("crds.install=false", "rbac.create=false")]
+MODES = [(), EVERYTHING, ("replicas=2",), ("namespaces={ml,research}",), ("crds.install=false", "rbac.create=false")]
 
 
 @pytest.fixture(scope="session")
@@ -197,6 +197,19 @@ def test_one_operator_at_a_time(default: Objects):
     spec = default.one("Deployment")["spec"]
 
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_of_several_operators_the_one_with_the_lease_works(chart: Chart):
+    objects = chart.render("replicas=2")
+
+    spec = objects.one("Deployment")["spec"]
+    environment = {item["name"]: item.get("value") for item in spec["template"]["spec"]["containers"][0]["env"]}
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    namespace = objects.one("Deployment")["metadata"]["namespace"]
+    assert environment["CAIRN_LEASE"] == f"{namespace}/cairn"
+    assert set(rules(objects.one("Role", "cairn-lease"))) == {
+        ("coordination.k8s.io", "leases", verb) for verb in ("get", "patch", "create")
+    }
 
 
 @pytest.mark.parametrize(

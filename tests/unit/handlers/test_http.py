@@ -6,8 +6,10 @@ from typing import Any, cast
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from cairn.clients.leadership import Leadership
 from cairn.handlers.http import application
 from cairn.handlers.operator import Operator
+from tests.unit.fake_kubernetes import FakeKubernetes
 
 
 @dataclass
@@ -18,8 +20,8 @@ class State:
     ready: bool = True
 
 
-async def answer(state: State, path: str) -> tuple[int, str]:
-    async with TestClient[Any, Any](TestServer(application(cast(Operator, state)))) as client:
+async def answer(state: State, path: str, leadership: Leadership | None = None) -> tuple[int, str]:
+    async with TestClient[Any, Any](TestServer(application(cast(Operator, state), leadership))) as client:
         response = await client.get(path)
         return response.status, await response.text()
 
@@ -38,6 +40,14 @@ async def test_an_operator_that_has_not_seen_everything_is_alive_but_not_ready()
 
     assert (await answer(state, "/healthz"))[0] == 200
     assert (await answer(state, "/readyz"))[0] == 503
+
+
+@pytest.mark.parametrize(("is_leader", "status"), [(False, 200), (True, 503)])
+async def test_an_operator_that_waits_for_its_turn_is_ready(is_leader: bool, status: int):
+    leadership = Leadership(FakeKubernetes(), "cairn-system", "cairn", "first")
+    leadership.is_leader = is_leader
+
+    assert (await answer(State(ready=False), "/readyz", leadership))[0] == status
 
 
 async def test_metrics_are_what_prometheus_reads():

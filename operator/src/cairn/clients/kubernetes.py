@@ -75,6 +75,7 @@ SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 SERVICES = Resource("v1", "services", "Service")
 CONTROLLER_REVISIONS = Resource("apps/v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
+LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "storageclasses", "StorageClass")
 EVENTS = Resource("events.k8s.io/v1", "events", "Event")
 

@@ -23,6 +23,7 @@ RECONCILE_SECONDS = Histogram(
 )
 RECONCILE_ERRORS = Counter("cairn_reconcile_errors", "Reconciles that ended in an error, by kind.", ["kind"])
 QUEUE_LENGTH = Gauge("cairn_queue_length", "Objects that wait for a reconcile, by kind.", ["kind"])
+LEADER = Gauge("cairn_leader", "Whether this operator is the one that works (1), or waits for its turn (0).")
 RUNS_FINISHED = Counter("cairn_runs_finished", "Runs that ended, by reason.", ["reason"])
 STEPS_FINISHED = Counter("cairn_steps_finished", "Steps that ended, by state.", ["state"])
 LOGS_KEPT = Counter("cairn_logs_kept", "Logs of attempts that were kept in an artifact store.")
