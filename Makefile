@@ -50,6 +50,10 @@ generate: requirements ## Rewrite what is generated: CRDs, the chart's copies of
 	$(RUN) python -m cairn.generate
 	$(RUN) python charts/generate.py
 
+.PHONY: contract
+contract: requirements ## Record what the API promises, at a release or where a break is meant (docs/api-compatibility.md)
+	$(RUN) python -m tests.unit.api.contract
+
 .PHONY: check
 check: requirements ## Fail if something generated is out of date
 	$(RUN) python -m cairn.generate --check
