@@ -41,13 +41,13 @@ class PipelineWorld(World):
         (run,) = self.kubernetes.all(PIPELINE_RUNS)
         return run
 
-    def run_is(self, name: str, status: str, reason: str) -> None:
+    def run_is(self, name: str, status: str, reason: str, message: str = "So it stands.") -> None:
         """Have a run stand so."""
         condition = {
             "type": "Succeeded",
             "status": status,
             "reason": reason,
-            "message": "So it stands.",
+            "message": message,
             "lastTransitionTime": NOW,
             "observedGeneration": 1,
         }
@@ -237,6 +237,19 @@ async def test_it_says_how_its_run_stands(world: PipelineWorld):
 
     assert world.last_run() == ("False", "StepFailed")
     assert world.ready()[0] == "True"
+
+
+async def test_the_progress_of_its_run_costs_no_writes(world: PipelineWorld):
+    world.pipeline()
+    await world.reconcile()
+    world.run_is(world.runs()[0], "Unknown", "Running", "Steps under way: load.")
+    await world.reconcile()
+    world.kubernetes.requests.clear()
+
+    world.run_is(world.runs()[0], "Unknown", "Running", "Steps under way: train.")
+    await world.reconcile()
+
+    assert not world.kubernetes.requests
 
 
 async def test_a_restored_pipeline_without_status_takes_the_run_that_was_restored_with_it(world: PipelineWorld):

@@ -16,6 +16,7 @@ from cairn.runs.outcome import Outcome
 from cairn.runs.status import SUCCEEDED_CONDITION
 
 LAST_RUN_SUCCEEDED = "LastRunSucceeded"
+RUNNING, UNDER_WAY = "Running", "It is under way."
 STARTING = Outcome("Unknown", "Pending", "It is about to start.")
 DELETED = Outcome("Unknown", "RunDeleted", "It was deleted before it had ended.")
 IN_THE_WAY_SECONDS = 5.0
@@ -50,7 +51,11 @@ def standing(cluster: Cluster, namespace: str, name: str, known: Condition | Non
     run = cluster.runs.get((namespace, name))
     if run is not None:
         seen = condition_of(run, SUCCEEDED_CONDITION)
-        return Outcome(seen["status"], seen["reason"], seen["message"]) if seen is not None else STARTING
+        if seen is None:
+            return STARTING
+        # which steps are under way is told by the run itself: telling it here too would cost a write for each
+        message = UNDER_WAY if seen["reason"] == RUNNING else seen["message"]
+        return Outcome(seen["status"], seen["reason"], message)
     if known is None or not known.message.startswith(f"{name}: ") or known.status == "Unknown":
         return DELETED
     return Outcome(known.status, known.reason, known.message.removeprefix(f"{name}: "))
