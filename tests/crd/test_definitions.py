@@ -106,7 +106,7 @@ STATUS: dict[str, JsonObject] = {
         ],
         "observedGeneration": 3,
         "revision": "5e1f0c2a",
-        "lastRun": {"name": "example-3-5e1f0c2a", "revision": "5e1f0c2a", "reason": "Completed"},
+        "lastRun": {"name": "example-3-5e1f0c2a", "revision": "5e1f0c2a", "generation": 3, "reason": "Completed"},
     },
     "PipelineSchedule": {
         "conditions": [{"type": "Ready", "status": "True", "reason": "Scheduled", "message": "A run is started."}],

@@ -144,7 +144,8 @@ class TestComponents:
 
 class TestPipelines:
     async def test_a_pipeline_wakes_itself_and_the_runs_that_wait_for_it(self, operator: Operator):
-        waiting = body_of({**run_body(), "status": {"conditions": [{"reason": "PipelineNotReady"}]}}, 1)
+        condition = {"type": "Succeeded", "status": "Unknown", "reason": "PipelineNotReady"}
+        waiting = body_of({**run_body(), "status": {"conditions": [condition]}}, 1)
         operator.run_changed("ADDED", waiting)
         operator.run_changed("ADDED", body_of(run_body(name="other"), 1))
         settled(operator)
@@ -171,11 +172,19 @@ class TestPipelines:
         assert woken(operator.schedules) == {("ml", "nightly")}
 
     async def test_a_run_wakes_the_pipeline_that_has_started_it(self, operator: Operator):
-        owner = {"kind": "Pipeline", "name": "wine", "uid": "uid-1", "controller": True}
-
-        operator.run_changed("MODIFIED", body_of(run_body(ownerReferences=[owner]), 1))
+        operator.run_changed("ADDED", body_of(run_body(labels={"cairn.dev/pipeline-revision": "5e1f0c2a"}), 1))
 
         assert woken(operator.pipelines) == {("ml", "wine")}
+
+    async def test_the_progress_of_a_run_wakes_its_pipeline_no_further(self, operator: Operator):
+        run = run_body(labels={"cairn.dev/pipeline-revision": "5e1f0c2a"})
+        condition = {"type": "Succeeded", "status": "Unknown", "reason": "Running", "message": "It runs."}
+        operator.run_changed("ADDED", body_of({**run, "status": {"conditions": [condition]}}, 1))
+        settled(operator)
+
+        operator.run_changed("MODIFIED", body_of({**run, "status": {"conditions": [condition], "steps": []}}, 2))
+
+        assert woken(operator.pipelines) == set()
 
 
 class TestStacks:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
-from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINES
+from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINES, ForbiddenError
 from cairn.pipelines.reconciler import PipelineReconciler
 from tests.unit.builders import NOW, pipeline_body, step
 from tests.unit.clock import ManualClock
@@ -165,6 +165,40 @@ async def test_an_operator_that_died_before_it_recorded_the_run_does_not_run_it_
     await world.reconcile()
 
     assert world.runs() == [world.status["lastRun"]["name"]]
+
+
+async def test_a_version_is_run_once_though_something_else_changed_before_its_run_was_recorded(world: PipelineWorld):
+    world.pipeline(step("train"))
+    await world.reconcile()
+    world.pipeline(step("train", image="ghcr.io/acme/wine:2"))
+
+    def die(_: JsonObject) -> None:
+        raise InterruptedError
+
+    world.kubernetes.objections["patch-status pipelines"] = die
+    with pytest.raises(InterruptedError):
+        await world.reconcile()
+    world.kubernetes.objections.clear()
+    world.pipeline(step("train", image="ghcr.io/acme/wine:2"), description="Learns.")
+    world.restart()
+
+    await world.reconcile()
+
+    assert [name[:7] for name in world.runs()] == ["wine-1-", "wine-2-"]
+    assert world.status["lastRun"]["name"] == world.runs()[1]
+
+
+async def test_a_run_that_the_api_server_refuses_is_told_and_tried_again(world: PipelineWorld):
+    world.pipeline()
+    world.kubernetes.objections["create pipelineruns"] = lambda _: ForbiddenError(403, "Forbidden", "exceeded quota")
+
+    again = await world.reconcile()
+
+    assert again is not None
+    assert world.ready()[:2] == ("False", "RunRefused")
+    world.kubernetes.objections.clear()
+    await world.reconcile()
+    assert world.ready()[0] == "True"
 
 
 async def test_a_run_that_is_gone_is_not_made_again(world: PipelineWorld):

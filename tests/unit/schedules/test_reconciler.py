@@ -115,8 +115,11 @@ async def test_a_time_is_run_once(world: ScheduleWorld):
     assert world.hours() == [1]
 
 
-async def test_an_operator_that_died_before_it_recorded_the_run_does_not_start_it_again(world: ScheduleWorld):
-    world.schedule()
+@pytest.mark.parametrize("policy", ["Forbid", "Replace", "Allow"])
+async def test_an_operator_that_died_before_it_recorded_the_run_neither_starts_it_again_nor_skips_it(
+    world: ScheduleWorld, policy: str
+):
+    world.schedule(concurrencyPolicy=policy)
 
     def die(_: JsonObject) -> None:
         raise InterruptedError
@@ -129,8 +132,10 @@ async def test_an_operator_that_died_before_it_recorded_the_run_does_not_start_i
 
     await world.at(1.1)
 
-    assert world.hours() == [1]
-    assert world.status["lastScheduleTime"] == "2026-01-01T01:00:00Z"
+    (run,) = world.kubernetes.all(PIPELINE_RUNS)
+    assert "cancel" not in run["spec"]
+    assert world.status["lastRun"]["name"] == run["metadata"]["name"]
+    assert ("Warning", "RunSkipped") not in world.events()
 
 
 async def test_after_a_while_without_an_operator_the_latest_time_is_run(world: ScheduleWorld):
@@ -200,6 +205,38 @@ async def test_other_times_count_from_the_moment_that_they_are_seen(world: Sched
     await world.at(5.6)
 
     assert world.hours() == []
+
+
+async def test_a_run_that_vanished_unseen_is_not_under_way(world: ScheduleWorld):
+    world.schedule()
+    await world.at(1)
+    (run,) = world.kubernetes.all(PIPELINE_RUNS)
+    del world.kubernetes.objects["pipelineruns", "ml", run["metadata"]["name"]]
+    world.clock.set(CREATED + timedelta(hours=2))
+
+    await world.reconciler.reconcile(KEY)
+
+    assert world.hours() == [2]
+
+
+async def test_a_schedule_that_was_mended_counts_from_then_on(world: ScheduleWorld):
+    world.schedule(schedule="0 0 31 2 *")
+    await world.at(5.5)
+
+    world.schedule(schedule="0 * * * *")
+    await world.at(5.6)
+
+    assert world.hours() == []
+
+
+async def test_a_suspended_schedule_is_written_once(world: ScheduleWorld):
+    world.schedule(suspend=True)
+    await world.at(1)
+    world.kubernetes.requests.clear()
+
+    await world.at(2)
+
+    assert not world.kubernetes.requests
 
 
 async def test_it_waits_for_its_pipeline_and_then_catches_up(world: ScheduleWorld):

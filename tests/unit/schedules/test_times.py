@@ -72,6 +72,12 @@ def test_a_schedule_that_comes_every_four_years_is_found():
     assert [time.year for time in times] == [2020, 2024]
 
 
+def test_a_date_that_comes_every_28_years_has_times():
+    times = Times("0 0 29 2 */7", "Etc/UTC").between(moment("2020-01-01T00:00:00"), moment("2060-01-01T00:00:00"), 100)
+
+    assert [time.year for time in times] == [2032]
+
+
 @pytest.mark.parametrize(
     ("schedule", "zone", "message"),
     [

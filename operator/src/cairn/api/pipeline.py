@@ -23,6 +23,9 @@ from cairn.api.pod_template import AnnotationMap, LabelMap
 REVISION_LABEL = f"{GROUP}/pipeline-revision"
 """Of which version of its Pipeline a run was made: the beginning of that version's digest."""
 
+GENERATION_ANNOTATION = f"{GROUP}/pipeline-generation"
+"""For which generation of its Pipeline a run was started."""
+
 ParameterType = Literal["String", "Integer", "Number", "Boolean"]
 RunPolicy = Literal["OnChange", "Manual"]
 
@@ -160,6 +163,7 @@ class LastRun(Model):
         description="Beginning of the digest of `parameters` and `template`, as they were when it was made.",
         max_length=64,
     )
+    generation: int = Field(default=0, description="The generation of the Pipeline that it was started for.", ge=0)
     reason: str | None = Field(
         default=None,
         description="How it stands: the reason of its condition `Succeeded`, such as Running, Completed or StepFailed.",

@@ -95,7 +95,8 @@ class PipelineScheduleSpec(Model):
     )
     concurrency_policy: ConcurrencyPolicy = Field(
         default="Forbid",
-        description="What becomes of a time at which an earlier run of the schedule is under way. Forbid: it is skipped. Allow: "
+        description="What becomes of a time at which an earlier run of the schedule is under way. Forbid: it is skipped, or "
+        "with catchUp All waits. Allow: "
         "its run starts beside the other. Replace: the earlier run is cancelled, gracefully, and its own starts.",
     )
     starting_deadline_seconds: Annotated[int, Field(ge=10, le=31_536_000)] | None = Field(

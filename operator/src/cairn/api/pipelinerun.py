@@ -264,12 +264,6 @@ class PipelineRunSpec(RunRequest):
     }
 
 
-def experiment_of(run: JsonObject) -> str:
-    """Return the name of the experiment that a run, as the API server has it, is recorded in."""
-    of_pipeline = (run.get("status") or {}).get("experiment")
-    return str(run["spec"].get("experiment") or of_pipeline or pipeline_of(run))
-
-
 def pipeline_of(run: JsonObject) -> str:
     """Return the name of a run's pipeline, whether its steps are written in it or in a Pipeline."""
     spec = run["spec"]

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
+from cairn.api.conditions import condition_of
 from cairn.api.labels import COMPONENT_LABEL, shortened
 from cairn.api.ownership import controller_of
+from cairn.api.pipeline import REVISION_LABEL
+from cairn.api.pipelinerun import pipeline_of
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster, stack_of
 from cairn.clients.depth import bounded
@@ -43,6 +46,7 @@ from cairn.runs.outcome import PIPELINE_NOT_READY, STACK_NOT_READY
 from cairn.runs.pod import TransferImage
 from cairn.runs.reconciler import RunReconciler
 from cairn.runs.retention import KEPT_OF_SPEC
+from cairn.runs.status import SUCCEEDED_CONDITION
 from cairn.schedules.reconciler import PipelineScheduleReconciler
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
@@ -112,6 +116,8 @@ class Operator:
             informer for namespace in settings.namespace_list or (None,) for informer in self._informers(namespace)
         ]
         self._tasks: list[asyncio.Task[None]] = []
+        self._standings: dict[Key, tuple[object, object]] = {}
+        """How each run stood when what has started it was woken last."""
         self._activities: dict[Key, Activity] = {}
         """What each run's Stack was last told of it. The store has what Cairn writes before its event comes."""
 
@@ -229,10 +235,7 @@ class Operator:
         _remember(self.cluster.runs, type_, body)
         key = key_of(body)
         self.runs.wake(key)
-        owner = controller_of(body)
-        starters = {PIPELINES.kind: self.pipelines, PIPELINE_SCHEDULES.kind: self.schedules}
-        if owner is not None and owner["kind"] in starters:
-            starters[owner["kind"]].wake((key[0], owner["name"]))
+        self._wake_starter(body)
         before, now = self._activities.get(key, IDLE), _activity(self.cluster.runs.get(key))
         if now == IDLE:
             self._activities.pop(key, None)
@@ -241,6 +244,23 @@ class Operator:
         if before != now:
             for stack in {before[0], now[0]} - {None}:
                 self.stacks.wake_after((key[0], str(stack)), ACTIVE_RUNS_DELAY_SECONDS)
+
+    def _wake_starter(self, body: JsonObject) -> None:
+        """Reconcile the Pipeline or PipelineSchedule that has started a run, where that stands otherwise than was told last."""
+        key, run = key_of(body), self.cluster.runs.get(key_of(body))
+        succeeded = condition_of(run, SUCCEEDED_CONDITION) if run is not None else None
+        standing = (succeeded["status"], succeeded["reason"]) if succeeded is not None else (None, run is not None)
+        if self._standings.get(key) == standing:
+            return
+        if run is None:
+            self._standings.pop(key, None)
+        else:
+            self._standings[key] = standing
+        owner = controller_of(body)
+        if owner is not None and owner["kind"] == PIPELINE_SCHEDULES.kind:
+            self.schedules.wake((key[0], owner["name"]))
+        elif REVISION_LABEL in (body["metadata"].get("labels") or {}):
+            self.pipelines.wake((key[0], pipeline_of(body)))
 
     def _child_changed(self, body: JsonObject) -> None:
         metadata = body["metadata"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import ConditionStatus, condition_of, find_condition, set_condition
+from cairn.api.conditions import condition_of, find_condition, set_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipeline import LastRun, PipelineSpec, PipelineStatus
 from cairn.api.time import timestamp
@@ -13,19 +13,24 @@ from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINES
 from cairn.clients.store import Key, key_of
-from cairn.pipelines.runs import run_of_change, runs_of_revision
+from cairn.pipelines.runs import last_run_of, run_of_change, runs_of_revision
 from cairn.pipelines.started_runs import (
     IN_THE_WAY_SECONDS,
     LAST_RUN_SUCCEEDED,
+    REFUSED_SECONDS,
+    RUN_REFUSED,
+    RunRefusedError,
     Start,
     standing,
     start,
     with_last_run,
 )
-from cairn.pipelines.validation import problem_of_pipeline
+from cairn.runs.outcome import Outcome
 from cairn.runs.pipeline_runs import revision_of
+from cairn.runs.pipeline_validation import problem_of_pipeline
 
-READY = "Ready"
+READY, INVALID_SPEC = "Ready", "InvalidSpec"
+VALID = Outcome("True", "Valid", "Runs can be made from it.")
 
 
 class PipelineReconciler:
@@ -44,13 +49,19 @@ class PipelineReconciler:
         try:
             spec = PipelineSpec.model_validate(body["spec"])
         except ValidationError as error:
-            await self._write(body, old, old.revision, old.last_run, first_problem(error))
+            await self._write(
+                body, old, old.revision, old.last_run, Outcome("False", INVALID_SPEC, first_problem(error))
+            )
             return None
         problem = problem_of_pipeline(key[1], spec)
+        ready = VALID if problem is None else Outcome("False", INVALID_SPEC, problem)
         last, again = old.last_run, None
         if problem is None and spec.run_policy == "OnChange":
-            last, again = await self._started(body, spec, last)
-        await self._write(body, old, revision_of(spec), last, problem)
+            try:
+                last, again = await self._started(body, spec, last)
+            except RunRefusedError as error:
+                ready, again = Outcome("False", RUN_REFUSED, str(error)), REFUSED_SECONDS
+        await self._write(body, old, revision_of(spec), last, ready)
         return again
 
     async def _started(
@@ -60,10 +71,9 @@ class PipelineReconciler:
         revision = revision_of(spec)
         if last is not None and last.revision == revision:
             return last, None
-        if last is None:
-            there = runs_of_revision(self._cluster.runs.in_namespace(key_of(body)[0]), body, revision)
-            if there:
-                return LastRun(name=there[-1]["metadata"]["name"], revision=revision), None
+        there = runs_of_revision(self._cluster.runs.in_namespace(key_of(body)[0]), body, revision, last)
+        if there:
+            return last_run_of(there[-1]), None
         run = run_of_change(body, spec, revision)
         name = run["metadata"]["name"]
         outcome = await start(self._cluster, run)
@@ -72,17 +82,20 @@ class PipelineReconciler:
         if outcome is Start.STARTED:
             note = f"Started PipelineRun {name} of revision {revision}."
             await self._cluster.events.record(body, "Normal", "RunStarted", "Start", note)
-        return LastRun(name=name, revision=revision), None
+        return last_run_of(run), None
 
     async def _write(
-        self, body: JsonObject, old: PipelineStatus, revision: str | None, last: LastRun | None, problem: str | None
+        self, body: JsonObject, old: PipelineStatus, revision: str | None, last: LastRun | None, ready: Outcome
     ) -> None:
         generation, now = body["metadata"]["generation"], timestamp(self._clock.now())
-        ready: ConditionStatus = "True" if problem is None else "False"
-        reason = "Valid" if problem is None else "InvalidSpec"
-        message = "Runs can be made from it." if problem is None else problem
         conditions = set_condition(
-            old.conditions, READY, status=ready, reason=reason, message=message, generation=generation, now=now
+            old.conditions,
+            READY,
+            status=ready.status,
+            reason=ready.reason,
+            message=ready.message,
+            generation=generation,
+            now=now,
         )
         if last is not None:
             known = find_condition(old.conditions, LAST_RUN_SUCCEEDED)
@@ -94,6 +107,7 @@ class PipelineReconciler:
         )
         written = await self._cluster.write_status(PIPELINES, self._cluster.pipelines, body, new.to_json())
         before = condition_of(body, READY)
-        if written is not None and (before is None or (before["reason"], before["message"]) != (reason, message)):
-            kind = "Normal" if problem is None else "Warning"
-            await self._cluster.events.record(body, kind, reason, "Validate", message)
+        told = (ready.reason, ready.message)
+        if written is not None and (before is None or (before["reason"], before["message"]) != told):
+            kind = "Normal" if ready.status == "True" else "Warning"
+            await self._cluster.events.record(body, kind, ready.reason, "Validate", ready.message)

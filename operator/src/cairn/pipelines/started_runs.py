@@ -10,7 +10,7 @@ from cairn.api.conditions import Condition, condition_of, set_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.ownership import controller_of
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import PIPELINE_RUNS, AlreadyExistsError
+from cairn.clients.kubernetes import PIPELINE_RUNS, AlreadyExistsError, ForbiddenError, InvalidError
 from cairn.clients.store import key_of
 from cairn.runs.outcome import Outcome
 from cairn.runs.status import SUCCEEDED_CONDITION
@@ -21,6 +21,15 @@ STARTING = Outcome("Unknown", "Pending", "It is about to start.")
 DELETED = Outcome("Unknown", "RunDeleted", "It was deleted before it had ended.")
 IN_THE_WAY_SECONDS = 5.0
 """How soon it is looked again whether a run is gone whose name a new one needs."""
+
+
+RUN_REFUSED = "RunRefused"
+REFUSED_SECONDS = 30.0
+"""How soon a run is tried again that the API server has refused, such as for a quota."""
+
+
+class RunRefusedError(Exception):
+    """The API server does not take a run; the message says why."""
 
 
 class Start(Enum):
@@ -34,7 +43,11 @@ class Start(Enum):
 
 
 async def start(cluster: Cluster, run: JsonObject) -> Start:
-    """Create a run whose name follows from what it is for, so that it is created once."""
+    """Create a run whose name follows from what it is for, so that it is created once.
+
+    Raises:
+        RunRefusedError: the API server refuses it.
+    """
     try:
         cluster.runs.put(await cluster.kubernetes.create(PIPELINE_RUNS, key_of(run)[0], run))
     except AlreadyExistsError:
@@ -43,6 +56,9 @@ async def start(cluster: Cluster, run: JsonObject) -> Start:
         owner, own = controller_of(found), controller_of(run)
         of_another = owner is not None and own is not None and owner["uid"] != own["uid"]
         return Start.IN_THE_WAY if of_another or is_being_deleted(found) else Start.WAS_THERE
+    except (ForbiddenError, InvalidError) as error:
+        message = f"The API server refuses PipelineRun {run['metadata']['name']}: {error.message}"
+        raise RunRefusedError(message[:4096]) from error
     return Start.STARTED
 
 

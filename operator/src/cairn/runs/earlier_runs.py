@@ -60,10 +60,12 @@ class EarlierRuns:
         name = spec.rerun_of.name
         found = await self._cluster.kubernetes.get(PIPELINE_RUNS, body["metadata"]["namespace"], name)
         status = PipelineRunStatus.model_validate(found.get("status") or {}, extra="ignore")
+        if "pipelineRef" in found["spec"] and status.pipeline_revision is None:
+            return {}  # it never started
         try:
             earlier = await self._specs.of(found, status)
         except PipelineNotReadyError as error:
-            return Problem("spec.rerunOf.name", f"of run {name}: {error}") if status.steps else {}
+            return Problem("spec.rerunOf.name", f"of run {name}: {error}")
         except InvalidSpecError as error:
             return Problem("spec.rerunOf.name", f"run {name} is not valid: {error}")
         finally:

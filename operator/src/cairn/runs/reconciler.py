@@ -158,6 +158,9 @@ class RunReconciler:
 
     async def _go_on(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
         """Start a run, or go on with it."""
+        if status.start_time is None and "pipelineRef" in body["spec"]:
+            self._makers.pop(key_of(body), None)  # its Pipeline may have changed since it was looked at last
+            self._tracking.let_go(key_of(body))
         try:
             spec = await self._specs.of(body, status)
         except InvalidSpecError as error:

@@ -17,11 +17,12 @@ from cairn.api.pipeline import PipelineSpec
 from cairn.api.pipelinerun import RunSpec, pipeline_of
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.clients.cluster import Cluster
-from cairn.clients.kubernetes import CONTROLLER_REVISIONS, AlreadyExistsError, NotFoundError
+from cairn.clients.kubernetes import CONTROLLER_REVISIONS, PIPELINES, AlreadyExistsError, NotFoundError
 from cairn.clients.store import Key, key_of
 from cairn.runs.naming import PIPELINE_LABEL, revision_name
 from cairn.runs.pipeline_parameters import parameter_problems
 from cairn.runs.pipeline_runs import completed, given_in, revision_of
+from cairn.runs.pipeline_validation import problem_of_pipeline
 from cairn.runs.problem import all_told
 
 
@@ -86,24 +87,30 @@ class RunSpecs:
         """See that a revision is one that an operator has kept for the run before it died."""
         found = await self._cluster.kubernetes.get(CONTROLLER_REVISIONS, key_of(run)[0], name)
         if not _is_of(found, run):
-            raise PipelineNotReadyError(f"ControllerRevision {name} is there already and is not this run's; delete it.")
+            message = f"ControllerRevision {name} is there already, of an earlier run or of something else; it has to go first."
+            raise PipelineNotReadyError(message)
 
     async def _pipeline(self, run: JsonObject, status: PipelineRunStatus) -> PipelineSpec:
         if status.start_time is not None:
             return PipelineSpec.model_validate(await self._kept(run, status.pipeline_revision or ""))
         namespace, name = key_of(run)[0], pipeline_of(run)
-        body = self._cluster.pipelines.get((namespace, name))
-        if body is None:
+        try:
+            # not what the watch has told of: a Pipeline that was applied before the run must be the one that is run
+            body = await self._cluster.kubernetes.get(PIPELINES, namespace, name)
+        except NotFoundError:
             message = f"There is no Pipeline {namespace}/{name}; create it, or start a run of another one."
-            raise PipelineNotReadyError(message)
+            raise PipelineNotReadyError(message) from None
         if is_being_deleted(body):
             raise PipelineNotReadyError(f"Pipeline {namespace}/{name} is being deleted; start a run of another one.")
         self._pipelines[key_of(run)] = run["metadata"]["uid"], body["spec"]
         try:
-            return PipelineSpec.model_validate(body["spec"])
+            spec = PipelineSpec.model_validate(body["spec"])
+            problem = problem_of_pipeline(name, spec)
         except ValidationError as error:
-            message = f"Pipeline {namespace}/{name} is not valid; mend it: {first_problem(error)}"
-            raise PipelineNotReadyError(message) from error
+            problem, spec = first_problem(error), None
+        if spec is None or problem is not None:
+            raise PipelineNotReadyError(f"Pipeline {namespace}/{name} is not valid; mend it: {problem}")
+        return spec
 
     async def _kept(self, run: JsonObject, version: str) -> JsonObject:
         key, uid = key_of(run), run["metadata"]["uid"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import Condition, condition_of, find_condition, set_condition
+from cairn.api.conditions import condition_of, find_condition, set_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipeline import PipelineSpec
 from cairn.api.pipeline_schedule import PipelineScheduleSpec, PipelineScheduleStatus, ScheduledRun
-from cairn.api.time import parse, timestamp
+from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINE_SCHEDULES
@@ -21,22 +20,26 @@ from cairn.clients.store import Key, key_of
 from cairn.pipelines.started_runs import (
     IN_THE_WAY_SECONDS,
     LAST_RUN_SUCCEEDED,
+    REFUSED_SECONDS,
+    RUN_REFUSED,
+    RunRefusedError,
     Start,
     standing,
     start,
     with_last_run,
 )
-from cairn.pipelines.validation import problem_of_pipeline
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.outcome import PIPELINE_NOT_READY, Outcome
 from cairn.runs.pipeline_parameters import parameter_problems
+from cairn.runs.pipeline_validation import problem_of_pipeline
 from cairn.runs.problem import all_told
 from cairn.runs.retention import beyond_limits
 from cairn.schedules.decision import Decision, Policy, decide
 from cairn.schedules.runs import run_at, run_name, runs_of, values_at
+from cairn.schedules.status import counted_from, settled_until, with_newest_run, with_suspended
 from cairn.schedules.times import InvalidScheduleError, Times
 
-READY, SUSPENDED = "Ready", "Suspended"
+READY = "Ready"
 PIPELINE_NOT_FOUND = "PipelineNotFound"
 INVALID_SPEC = "InvalidSpec"
 SCHEDULED = Outcome("True", "Scheduled", "A run is started at each of its times.")
@@ -73,11 +76,14 @@ class PipelineScheduleReconciler:
             await self._write(body, old, Outcome("False", INVALID_SPEC, message))
             return None
         now = self._clock.now()
-        status = _counted_from(old, body, spec, now)
+        status = with_newest_run(counted_from(old, body, spec, now), self._runs(body))
         usable, ready = self._usable(body, spec, times, now)
         again = None
         if usable is not None and not spec.suspend:
-            status, again = await self._run_due(body, status, usable, now)
+            try:
+                status, again = await self._run_due(body, status, usable, now)
+            except RunRefusedError as error:
+                ready, again = Outcome("False", RUN_REFUSED, str(error)), REFUSED_SECONDS
         upcoming = None if spec.suspend else times.after(now)
         status = status.model_copy(update={"next_schedule_time": timestamp(upcoming) if upcoming else None})
         await self._write(body, status, ready, suspended=spec.suspend)
@@ -111,17 +117,20 @@ class PipelineScheduleReconciler:
         self, body: JsonObject, status: PipelineScheduleStatus, usable: _Usable, now: datetime
     ) -> tuple[PipelineScheduleStatus, float | None]:
         """Start what is due; return the status, and when to try again what could not be started."""
-        spec, active = usable.spec, self._active(body)
+        spec, since = usable.spec, settled_until(status)
+        is_due = bool(usable.times.between(since, now, 1))
+        active = await self._really_active(body) if is_due else []
         deadline = spec.starting_deadline_seconds
         policy = Policy(
             spec.concurrency_policy,
             spec.catch_up,
             timedelta(seconds=deadline) if deadline is not None else None,
         )
-        decision = decide(usable.times, policy, _settled(status), now, is_active=bool(active))
+        decision = decide(usable.times, policy, since, now, is_active=bool(active))
         if decision.replaces:
             for run in active:
-                await self._cluster.kubernetes.merge(PIPELINE_RUNS, *key_of(run), {"spec": {"cancel": "Graceful"}})
+                if "cancel" not in run["spec"]:
+                    await self._cluster.kubernetes.merge(PIPELINE_RUNS, *key_of(run), {"spec": {"cancel": "Graceful"}})
         last = status.last_run
         for time in decision.starts:
             name = run_name(key_of(body)[1], time)
@@ -153,6 +162,11 @@ class PipelineScheduleReconciler:
     def _active(self, body: JsonObject) -> list[JsonObject]:
         return [run for run in self._runs(body) if not (run.get("status") or {}).get("completionTime")]
 
+    async def _really_active(self, body: JsonObject) -> list[JsonObject]:
+        """Return the runs that are under way, without those whose deletion no watch has told of."""
+        runs = self._cluster.runs
+        return [run for run in self._active(body) if await self._cluster.still_there(PIPELINE_RUNS, runs, key_of(run))]
+
     async def _delete_beyond_limits(self, body: JsonObject, spec: PipelineScheduleSpec) -> datetime | None:
         """Delete the runs that are too many; return until when some of them are spared."""
         beyond = beyond_limits(self._runs(body), spec.successful_runs_history_limit, spec.failed_runs_history_limit)
@@ -172,7 +186,7 @@ class PipelineScheduleReconciler:
             now=now,
         )
         if suspended is not None:
-            conditions = _with_suspended(conditions, generation, now, suspended=suspended)
+            conditions = with_suspended(conditions, generation, now, suspended=suspended)
         last = status.last_run
         if last is not None:
             known = find_condition(status.conditions, LAST_RUN_SUCCEEDED)
@@ -194,35 +208,3 @@ class PipelineScheduleReconciler:
         ):
             kind = "Normal" if ready.status == "True" else "Warning"
             await self._cluster.events.record(body, kind, ready.reason, "Schedule", ready.message)
-
-
-def _with_suspended(conditions: Sequence[Condition], generation: int, now: str, *, suspended: bool) -> list[Condition]:
-    return set_condition(
-        conditions,
-        SUSPENDED,
-        status="True" if suspended else "False",
-        reason="Suspended" if suspended else "Active",
-        message="No run is started; set spec.suspend to false to go on." if suspended else "Runs are started.",
-        generation=generation,
-        now=now,
-    )
-
-
-def _counted_from(
-    old: PipelineScheduleStatus, body: JsonObject, spec: PipelineScheduleSpec, now: datetime
-) -> PipelineScheduleStatus:
-    """Return the status with the moment that the schedule's times count from: later ones that were missed are caught up."""
-    observed = f"{spec.schedule} {spec.time_zone}"
-    suspended = find_condition(old.conditions, SUSPENDED)
-    if old.active_since is None:
-        since = body["metadata"]["creationTimestamp"]
-    elif old.observed_schedule != observed or (suspended is not None and suspended.status == "True"):
-        since = timestamp(now)
-    else:
-        since = old.active_since
-    return old.model_copy(update={"active_since": since, "observed_schedule": observed})
-
-
-def _settled(status: PipelineScheduleStatus) -> datetime:
-    """Return the newest moment up to which all times are dealt with."""
-    return max(parse(text) for text in (status.active_since, status.last_schedule_time) if text is not None)

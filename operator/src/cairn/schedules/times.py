@@ -13,6 +13,7 @@ from cronsim import CronSim, CronSimError
 from cairn.api.pipeline_schedule import MACROS
 
 MARGIN = timedelta(days=1)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class InvalidScheduleError(ValueError):
@@ -68,6 +69,10 @@ class Times:
 
         Backwards, days on which clocks are changed may have a time more or less; hence the margin.
         """
-        earlier = CronSim(self._expression, moment.astimezone(self._zone), reverse=True)
-        *_, oldest = islice(earlier, times)
-        return oldest.astimezone(UTC) - MARGIN
+        oldest = EARLIEST
+        try:
+            for time in islice(CronSim(self._expression, moment.astimezone(self._zone), reverse=True), times):
+                oldest = time.astimezone(UTC) - MARGIN
+        except OverflowError:  # such as a date that comes every 28 years
+            return EARLIEST
+        return oldest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cairn.clients.kfp import KubeflowPipelines
-from cairn.clients.kubernetes import PIPELINE_RUNS, STACK_COMPONENTS, STACKS, ConflictError
+from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINES, STACK_COMPONENTS, STACKS, ConflictError
 from cairn.clients.rest import NotSentError
-from tests.unit.builders import RUN, component_body, stack_body, step
+from tests.unit.builders import RUN, component_body, pipeline_body, run_body, stack_body, step
 from tests.unit.runs.kubeflow.kubeflow_world import SHELL, KubeflowWorld, dies_at, on_kubeflow, one_step
 from tests.unit.runs.run_world import WRITE_STATUS, OperatorDiedError
 
@@ -151,3 +151,15 @@ async def test_components_that_are_gone_are_told_and_nothing_is_submitted_again(
 
     assert "components that the run began with are gone" in world.told()[1]
     assert len(world.kfp.store.runs) == 1
+
+
+async def test_a_run_by_name_is_in_the_experiment_of_its_pipeline_from_the_start(world: KubeflowWorld):
+    template = {"spec": {"experiment": "baseline", "steps": [step("only", **SHELL).to_json()]}}
+    world.apply(PIPELINES, pipeline_body(spec={"template": template}))
+    spec = {"pipelineRef": {"name": "wine"}, "stackRef": {"name": "on-kubeflow"}}
+    world.apply(PIPELINE_RUNS, {**run_body(), "spec": spec})
+
+    await world.goes_on()
+
+    (experiment,) = world.kfp.store.experiments.values()
+    assert experiment.display_name == "baseline"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cairn.api.base import JsonObject
-from cairn.api.pipelinerun import experiment_of, pipeline_of
+from cairn.api.pipelinerun import pipeline_of
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.step import Step
 from cairn.clients.cluster import Cluster
@@ -65,7 +65,9 @@ class FollowedRuns:
         site = self._site(key[0], names)
         if site is None:
             return None
-        run_name = RunName(f"{key[1]}-{uid}", pipeline_of(body), experiment_of(body))
+        pipeline = pipeline_of(body)
+        experiment = body["spec"].get("experiment") or status.experiment or pipeline
+        run_name = RunName(f"{key[1]}-{uid}", pipeline, experiment)
         by_name: Mapping[str, Step] = steps.by_name if steps is not None else {}
         run = FollowedRun(
             run_name,
