@@ -18,7 +18,7 @@ from cairn.api.pipelinerun import (
     RunSettings,
     Steps,
 )
-from cairn.api.pod_template import AnnotationMap, LabelMap
+from cairn.api.pod_template import NOT_OF_CAIRN, AnnotationMap, LabelMap
 
 REVISION_LABEL = f"{GROUP}/pipeline-revision"
 """Of which version of its Pipeline a run was made: the beginning of that version's digest."""
@@ -96,12 +96,7 @@ class RunMetadata(Model):
     labels: LabelMap | None = Field(
         default=None,
         description="Labels of the run. Keys of `cairn.dev/` and `app.kubernetes.io/managed-by` are Cairn's own.",
-        json_schema_extra=rules(
-            Rule(
-                "self.all(k, !k.startsWith('cairn.dev/') && k != 'app.kubernetes.io/managed-by')",
-                "labels that begin with cairn.dev/, and app.kubernetes.io/managed-by, are set by Cairn: remove them",
-            )
-        ),
+        json_schema_extra=NOT_OF_CAIRN,
     )
     annotations: AnnotationMap | None = Field(default=None, description="Annotations of the run.")
 

@@ -38,6 +38,13 @@ LabelValue = Annotated[
         ),
     ),
 ]
+NOT_OF_CAIRN = rules(
+    Rule(
+        "self.all(k, !k.startsWith('cairn.dev/') && k != 'app.kubernetes.io/managed-by')",
+        "labels that begin with cairn.dev/, and app.kubernetes.io/managed-by, are set by Cairn: remove them",
+    )
+)
+"""Of the labels of an object that Cairn makes."""
 LabelMap = Annotated[Mapping[str, LabelValue], Field(max_length=64)]
 AnnotationMap = Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
 Opaques = tuple[Opaque, ...]
@@ -105,12 +112,7 @@ class PodTemplate(Model):
     labels: LabelMap | None = Field(
         default=None,
         description="Labels of the pod. Keys of `cairn.dev/` and `app.kubernetes.io/managed-by` are Cairn's own.",
-        json_schema_extra=rules(
-            Rule(
-                "self.all(k, !k.startsWith('cairn.dev/') && k != 'app.kubernetes.io/managed-by')",
-                "labels that begin with cairn.dev/, and app.kubernetes.io/managed-by, are set by Cairn: remove them",
-            )
-        ),
+        json_schema_extra=NOT_OF_CAIRN,
     )
     annotations: AnnotationMap | None = Field(default=None, description="Annotations of the pod.")
     node_selector: LabelMap | None = Field(default=None, description="Labels that a node must have to run the pod.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import condition_of, find_condition, set_condition
+from cairn.api.conditions import find_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipeline import LastRun, PipelineSpec, PipelineStatus
 from cairn.api.time import timestamp
@@ -23,13 +23,15 @@ from cairn.pipelines.started_runs import (
     Start,
     standing,
     start,
+    tell_of_ready,
     with_last_run,
+    with_ready,
 )
 from cairn.runs.outcome import Outcome
 from cairn.runs.pipeline_runs import revision_of
 from cairn.runs.pipeline_validation import problem_of_pipeline
 
-READY, INVALID_SPEC = "Ready", "InvalidSpec"
+INVALID_SPEC = "InvalidSpec"
 VALID = Outcome("True", "Valid", "Runs can be made from it.")
 
 
@@ -88,15 +90,7 @@ class PipelineReconciler:
         self, body: JsonObject, old: PipelineStatus, revision: str | None, last: LastRun | None, ready: Outcome
     ) -> None:
         generation, now = body["metadata"]["generation"], timestamp(self._clock.now())
-        conditions = set_condition(
-            old.conditions,
-            READY,
-            status=ready.status,
-            reason=ready.reason,
-            message=ready.message,
-            generation=generation,
-            now=now,
-        )
+        conditions = with_ready(old.conditions, ready, generation, now)
         if last is not None:
             known = find_condition(old.conditions, LAST_RUN_SUCCEEDED)
             outcome = standing(self._cluster, key_of(body)[0], last.name, known)
@@ -106,8 +100,5 @@ class PipelineReconciler:
             conditions=tuple(conditions), observed_generation=generation, revision=revision, last_run=last
         )
         written = await self._cluster.write_status(PIPELINES, self._cluster.pipelines, body, new.to_json())
-        before = condition_of(body, READY)
-        told = (ready.reason, ready.message)
-        if written is not None and (before is None or (before["reason"], before["message"]) != told):
-            kind = "Normal" if ready.status == "True" else "Warning"
-            await self._cluster.events.record(body, kind, ready.reason, "Validate", ready.message)
+        if written is not None:
+            await tell_of_ready(self._cluster, body, ready, "Validate")

@@ -15,14 +15,12 @@ from cairn.clients.store import key_of
 from cairn.runs.outcome import Outcome
 from cairn.runs.status import SUCCEEDED_CONDITION
 
-LAST_RUN_SUCCEEDED = "LastRunSucceeded"
+READY, LAST_RUN_SUCCEEDED = "Ready", "LastRunSucceeded"
 RUNNING, UNDER_WAY = "Running", "It is under way."
 STARTING = Outcome("Unknown", "Pending", "It is about to start.")
 DELETED = Outcome("Unknown", "RunDeleted", "It was deleted before it had ended.")
 IN_THE_WAY_SECONDS = 5.0
 """How soon it is looked again whether a run is gone whose name a new one needs."""
-
-
 RUN_REFUSED = "RunRefused"
 REFUSED_SECONDS = 30.0
 """How soon a run is tried again that the API server has refused, such as for a quota."""
@@ -75,6 +73,27 @@ def standing(cluster: Cluster, namespace: str, name: str, known: Condition | Non
     if known is None or not known.message.startswith(f"{name}: ") or known.status == "Unknown":
         return DELETED
     return Outcome(known.status, known.reason, known.message.removeprefix(f"{name}: "))
+
+
+def with_ready(conditions: Iterable[Condition], ready: Outcome, generation: int, now: str) -> list[Condition]:
+    """Return the conditions, with whether runs can be started."""
+    return set_condition(
+        conditions,
+        READY,
+        status=ready.status,
+        reason=ready.reason,
+        message=ready.message,
+        generation=generation,
+        now=now,
+    )
+
+
+async def tell_of_ready(cluster: Cluster, body: JsonObject, ready: Outcome, action: str) -> None:
+    """Record an Event where the condition Ready is other than the object, as it was before, has it."""
+    before = condition_of(body, READY)
+    if before is None or (before["reason"], before["message"]) != (ready.reason, ready.message):
+        kind = "Normal" if ready.status == "True" else "Warning"
+        await cluster.events.record(body, kind, ready.reason, action, ready.message)
 
 
 def with_last_run(

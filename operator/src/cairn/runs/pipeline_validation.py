@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from cairn.api.base import first_problem
+from cairn.api.base import JsonObject, first_problem
 from cairn.api.pipeline import PipelineSpec
 from cairn.api.pipelinerun import RunSpec
 from cairn.runs.pipeline_parameters import parameter_problems, stand_ins
 from cairn.runs.pipeline_runs import spec_of_run
 from cairn.runs.problem import Problem, all_told
 from cairn.runs.validation import problems_of
+
+
+class InvalidPipelineError(ValueError):
+    """No run can be made from a Pipeline; the message says why."""
+
+
+def valid_pipeline(body: JsonObject) -> PipelineSpec:
+    """Return what a Pipeline says.
+
+    Raises:
+        InvalidPipelineError: no run can be made from it.
+    """
+    try:
+        spec = PipelineSpec.model_validate(body["spec"])
+    except ValidationError as error:
+        raise InvalidPipelineError(first_problem(error)) from error
+    problem = problem_of_pipeline(body["metadata"]["name"], spec)
+    if problem is not None:
+        raise InvalidPipelineError(problem)
+    return spec
 
 
 def problem_of_pipeline(name: str, spec: PipelineSpec) -> str | None:

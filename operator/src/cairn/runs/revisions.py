@@ -7,6 +7,8 @@ one for each run, which goes with it. See docs/decisions/0010.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydantic import ValidationError
 
 from cairn.api.base import API_VERSION, JsonObject, first_problem
@@ -22,7 +24,7 @@ from cairn.clients.store import Key, key_of
 from cairn.runs.naming import PIPELINE_LABEL, revision_name
 from cairn.runs.pipeline_parameters import parameter_problems
 from cairn.runs.pipeline_runs import completed, given_in, revision_of
-from cairn.runs.pipeline_validation import problem_of_pipeline
+from cairn.runs.pipeline_validation import InvalidPipelineError, valid_pipeline
 from cairn.runs.problem import all_told
 
 
@@ -34,13 +36,24 @@ class PipelineNotReadyError(Exception):
     """A run cannot go on for want of its Pipeline; the message says why."""
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What a Pipeline says to a run."""
+
+    uid: str
+    """Of the run."""
+    spec: PipelineSpec
+    written: JsonObject
+    """The same as the API server has it."""
+
+
 class RunSpecs:
     """Completes the specs of runs."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._pipelines: dict[Key, tuple[str, JsonObject]] = {}
-        """Of each run that names one, by its UID, the spec of its Pipeline as it goes for that run."""
+        self._pipelines: dict[Key, _Known] = {}
+        """Of each run that names one, its Pipeline as it goes for that run."""
 
     async def of(self, run: JsonObject, status: PipelineRunStatus) -> RunSpec:
         """Return what a run is to do.
@@ -70,9 +83,9 @@ class RunSpecs:
         """
         if "pipelineRef" not in run["spec"]:
             return None
-        _, spec = self._pipelines[key_of(run)]
-        version = revision_of(PipelineSpec.model_validate(spec))
-        revision = _revision(run, version, spec)
+        known = self._pipelines[key_of(run)]
+        version = revision_of(known.spec)
+        revision = _revision(run, version, known.written)
         try:
             await self._cluster.kubernetes.create(CONTROLLER_REVISIONS, key_of(run)[0], revision)
         except AlreadyExistsError:
@@ -92,7 +105,7 @@ class RunSpecs:
 
     async def _pipeline(self, run: JsonObject, status: PipelineRunStatus) -> PipelineSpec:
         if status.start_time is not None:
-            return PipelineSpec.model_validate(await self._kept(run, status.pipeline_revision or ""))
+            return await self._kept(run, status.pipeline_revision or "")
         namespace, name = key_of(run)[0], pipeline_of(run)
         try:
             # not what the watch has told of: a Pipeline that was applied before the run must be the one that is run
@@ -102,21 +115,18 @@ class RunSpecs:
             raise PipelineNotReadyError(message) from None
         if is_being_deleted(body):
             raise PipelineNotReadyError(f"Pipeline {namespace}/{name} is being deleted; start a run of another one.")
-        self._pipelines[key_of(run)] = run["metadata"]["uid"], body["spec"]
         try:
-            spec = PipelineSpec.model_validate(body["spec"])
-            problem = problem_of_pipeline(name, spec)
-        except ValidationError as error:
-            problem, spec = first_problem(error), None
-        if spec is None or problem is not None:
-            raise PipelineNotReadyError(f"Pipeline {namespace}/{name} is not valid; mend it: {problem}")
+            spec = valid_pipeline(body)
+        except InvalidPipelineError as error:
+            raise PipelineNotReadyError(f"Pipeline {namespace}/{name} is not valid; mend it: {error}") from error
+        self._pipelines[key_of(run)] = _Known(run["metadata"]["uid"], spec, body["spec"])
         return spec
 
-    async def _kept(self, run: JsonObject, version: str) -> JsonObject:
+    async def _kept(self, run: JsonObject, version: str) -> PipelineSpec:
         key, uid = key_of(run), run["metadata"]["uid"]
         known = self._pipelines.get(key)
-        if known is not None and known[0] == uid:
-            return known[1]
+        if known is not None and known.uid == uid:
+            return known.spec
         name = revision_name(key[1], version)
         try:
             revision = await self._cluster.kubernetes.get(CONTROLLER_REVISIONS, key[0], name)
@@ -127,8 +137,9 @@ class RunSpecs:
                 f"ControllerRevision {name} is gone, which kept what this run does; delete the run and start another."
             )
             raise PipelineNotReadyError(message)
-        self._pipelines[key] = uid, revision["data"]["spec"]
-        return self._pipelines[key][1]
+        written = revision["data"]["spec"]
+        self._pipelines[key] = _Known(uid, PipelineSpec.model_validate(written), written)
+        return self._pipelines[key].spec
 
 
 def _revision(run: JsonObject, version: str, pipeline: JsonObject) -> JsonObject:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import condition_of, find_condition, set_condition
+from cairn.api.conditions import find_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipeline import PipelineSpec
 from cairn.api.pipeline_schedule import PipelineScheduleSpec, PipelineScheduleStatus, ScheduledRun
@@ -26,12 +26,14 @@ from cairn.pipelines.started_runs import (
     Start,
     standing,
     start,
+    tell_of_ready,
     with_last_run,
+    with_ready,
 )
 from cairn.runs.finished import FinishedRuns
 from cairn.runs.outcome import PIPELINE_NOT_READY, Outcome
 from cairn.runs.pipeline_parameters import parameter_problems
-from cairn.runs.pipeline_validation import problem_of_pipeline
+from cairn.runs.pipeline_validation import InvalidPipelineError, valid_pipeline
 from cairn.runs.problem import all_told
 from cairn.runs.retention import beyond_limits
 from cairn.schedules.decision import Decision, Policy, decide
@@ -39,7 +41,6 @@ from cairn.schedules.runs import run_at, run_name, runs_of, values_at
 from cairn.schedules.status import counted_from, settled_until, with_newest_run, with_suspended
 from cairn.schedules.times import InvalidScheduleError, Times
 
-READY = "Ready"
 PIPELINE_NOT_FOUND = "PipelineNotFound"
 INVALID_SPEC = "InvalidSpec"
 SCHEDULED = Outcome("True", "Scheduled", "A run is started at each of its times.")
@@ -101,12 +102,9 @@ class PipelineScheduleReconciler:
             message = f"There is no Pipeline {namespace}/{name}; create it, or name another in spec.pipelineRef."
             return None, Outcome("False", PIPELINE_NOT_FOUND, message)
         try:
-            pipeline = PipelineSpec.model_validate(found["spec"])
-            problem = problem_of_pipeline(name, pipeline)
-        except ValidationError as error:
-            return None, Outcome("False", PIPELINE_NOT_READY, f"Pipeline {name} is not valid: {first_problem(error)}")
-        if problem is not None:
-            return None, Outcome("False", PIPELINE_NOT_READY, f"Pipeline {name} is not valid: {problem}")
+            pipeline = valid_pipeline(found)
+        except InvalidPipelineError as error:
+            return None, Outcome("False", PIPELINE_NOT_READY, f"Pipeline {name} is not valid: {error}")
         values = values_at(spec, times, now)
         wrong = all_told([*parameter_problems(pipeline.parameters or (), values, name)])
         if wrong is not None:
@@ -176,15 +174,7 @@ class PipelineScheduleReconciler:
         self, body: JsonObject, status: PipelineScheduleStatus, ready: Outcome, *, suspended: bool | None = None
     ) -> None:
         generation, now = body["metadata"]["generation"], timestamp(self._clock.now())
-        conditions = set_condition(
-            status.conditions,
-            READY,
-            status=ready.status,
-            reason=ready.reason,
-            message=ready.message,
-            generation=generation,
-            now=now,
-        )
+        conditions = with_ready(status.conditions, ready, generation, now)
         if suspended is not None:
             conditions = with_suspended(conditions, generation, now, suspended=suspended)
         last = status.last_run
@@ -202,9 +192,5 @@ class PipelineScheduleReconciler:
             }
         )
         written = await self._cluster.write_status(PIPELINE_SCHEDULES, self._cluster.schedules, body, new.to_json())
-        before = condition_of(body, READY)
-        if written is not None and (
-            before is None or (before["reason"], before["message"]) != (ready.reason, ready.message)
-        ):
-            kind = "Normal" if ready.status == "True" else "Warning"
-            await self._cluster.events.record(body, kind, ready.reason, "Schedule", ready.message)
+        if written is not None:
+            await tell_of_ready(self._cluster, body, ready, "Schedule")
