@@ -46,7 +46,7 @@ def runs(kubeflow_stack: Cluster) -> Cluster:
     kubeflow_stack.create(run("cancelled", hangs, on="kubeflow", **last))
     kubeflow_stack.create(run("cancelled-at-once", hangs, on="kubeflow", **last))
     kubeflow_stack.create(run("late", [python("slow", HOLD, timeoutSeconds=5)], on="kubeflow"))
-    nowhere = {"name": "only", "image": "nowhere.invalid/none:1", "command": ["none"], "pendingTimeoutSeconds": 40}
+    nowhere = {"name": "only", "image": "nowhere.invalid/none:1", "command": ["none"], "pendingTimeoutSeconds": 120}
     kubeflow_stack.create(run("no-image", [nowhere], on="kubeflow"))
     kubeflow_stack.create(run("run-late", hangs, on="kubeflow", timeoutSeconds=15))
     return kubeflow_stack
@@ -120,7 +120,7 @@ def test_a_step_that_runs_for_too_long_is_stopped(runs: Cluster) -> None:
 
 
 def test_a_step_that_cannot_start_says_why_and_is_given_up(runs: Cluster) -> None:
-    only = step(runs.finished("no-image", timeout=180), "only")
+    only = step(runs.finished("no-image", timeout=300), "only")
 
     assert (only["state"], only["reason"]) in {("Failed", "ErrImagePull"), ("Failed", "ImagePullBackOff")}
     assert "pendingTimeoutSeconds" in only["message"]
