@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from cairn.api.base import JsonObject
+from cairn.api.ownership import controller_reference
 from cairn.api.time import parse, timestamp
 from cairn.runs.retention import Retention, beyond_history, jobs_expire, run_expires
 from tests.unit.builders import NOW, run_body, run_spec
@@ -32,6 +33,39 @@ def test_a_run_that_says_nothing_does_not_expire():
 
 def test_a_run_expires_so_long_after_its_end():
     assert run_expires(finished("a", ttlSecondsAfterFinished=90)) == parse(NOW) + timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"annotations": {"argocd.argoproj.io/tracking-id": "ml:cairn.dev/PipelineRun:ml/a"}},
+        {"labels": {"app.kubernetes.io/instance": "ml"}},
+        {"labels": {"argocd.argoproj.io/instance": "ml"}},
+        {"labels": {"kustomize.toolkit.fluxcd.io/name": "ml"}},
+        {"labels": {"helm.toolkit.fluxcd.io/name": "ml"}},
+    ],
+)
+def test_a_run_that_a_tool_would_make_anew_is_kept(metadata: JsonObject):
+    run = finished("a", ttlSecondsAfterFinished=90)
+    run["metadata"] |= metadata
+
+    assert run_expires(run) is None
+    assert beyond_history([run], "wine", Retention(successful_runs=0)) == []
+
+
+def test_a_copy_of_a_run_that_argo_cd_has_applied_expires():
+    run = finished("copy", ttlSecondsAfterFinished=90)
+    run["metadata"]["annotations"] = {"argocd.argoproj.io/tracking-id": "ml:cairn.dev/PipelineRun:ml/a"}
+
+    assert run_expires(run) is not None
+
+
+def test_a_run_that_a_pipeline_has_started_expires_whatever_its_labels():
+    run = finished("train-1", ttlSecondsAfterFinished=90)
+    run["metadata"]["labels"] = {"app.kubernetes.io/instance": "ml"}
+    run["metadata"]["ownerReferences"] = [controller_reference("Pipeline", "train", "uid-of-train")]
+
+    assert run_expires(run) is not None
 
 
 def test_jobs_expire_as_the_stack_says():

@@ -155,7 +155,8 @@ class RunRequest(RunSettings):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
         default=None,
         description="How long after its end the run is deleted, and its Jobs with it; its artifacts stay. The "
-        "stack's history limits may delete it before. It can be changed at any time.",
+        "stack's history limits may delete it before. A run that Argo CD, Flux or Helm has applied stays, as they would make it "
+        "anew and have it run again: it goes when it goes from Git. It can be changed at any time.",
     )
     rerun_of: RerunOf | None = Field(
         default=None,

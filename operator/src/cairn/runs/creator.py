@@ -11,12 +11,16 @@ ARGO_CD_ANNOTATION = "argocd.argoproj.io/tracking-id"
 
 def creator_of(run: JsonObject) -> str | None:
     """Return who has created a run: whom the annotation names, else the Argo CD application that it belongs to."""
-    metadata = run["metadata"]
-    annotations = metadata.get("annotations") or {}
-    if named := annotations.get(CREATED_BY_ANNOTATION):
+    if named := (run["metadata"].get("annotations") or {}).get(CREATED_BY_ANNOTATION):
         return str(named)
-    application, _, tracked = annotations.get(ARGO_CD_ANNOTATION, "").partition(":")
+    application = argo_cd_application_of(run)
+    return None if application is None else f"Argo CD application {application}"
+
+
+def argo_cd_application_of(run: JsonObject) -> str | None:
+    """Return the Argo CD application that a run belongs to, where that tracks by annotation, as it does unless told otherwise."""
+    metadata = run["metadata"]
+    application, _, tracked = (metadata.get("annotations") or {}).get(ARGO_CD_ANNOTATION, "").partition(":")
     # a copy of a run has the annotation of the run that it was copied from
-    if tracked != f"{GROUP}/PipelineRun:{metadata['namespace']}/{metadata['name']}":
-        return None
-    return f"Argo CD application {application}"
+    is_its_own = tracked == f"{GROUP}/PipelineRun:{metadata['namespace']}/{metadata['name']}"
+    return str(application) if is_its_own else None

@@ -12,6 +12,7 @@ from cairn.api.deletion import is_being_deleted
 from cairn.api.pipelinerun import pipeline_of
 from cairn.api.stack import KEEP_JOBS_SECONDS
 from cairn.api.time import parse
+from cairn.runs.deployed import is_deployed
 from cairn.runs.follow_up import is_followed_up
 from cairn.runs.registration import awaits_approval
 
@@ -46,9 +47,9 @@ def jobs_expire(run: JsonObject, retention: Retention) -> datetime:
 
 
 def run_expires(run: JsonObject) -> datetime | None:
-    """Return when a finished run is deleted; None where it says nothing about that."""
+    """Return when a finished run is deleted; None where it says nothing about that, or a tool would make it anew."""
     seconds = run["spec"].get("ttlSecondsAfterFinished")
-    return None if seconds is None else _ended(run) + timedelta(seconds=seconds)
+    return None if seconds is None or is_deployed(run) else _ended(run) + timedelta(seconds=seconds)
 
 
 def recording_expires(run: JsonObject) -> datetime | None:
@@ -68,8 +69,11 @@ def beyond_history(runs: Iterable[JsonObject], pipeline: str, retention: Retenti
 
 
 def beyond_limits(runs: Iterable[JsonObject], successful_runs: int | None, failed_runs: int | None) -> list[JsonObject]:
-    """Return which of some runs are more than are kept, of those that succeeded and of the others; None keeps all."""
-    finished = [run for run in runs if _is_finished(run)]
+    """Return which of some runs are more than are kept, of those that succeeded and of the others; None keeps all.
+
+    Those that a tool would make anew are not among them, and are not counted.
+    """
+    finished = [run for run in runs if _is_finished(run) and not is_deployed(run)]
     finished.sort(key=lambda run: (_ended(run), run["metadata"]["name"]), reverse=True)
     succeeded = [run for run in finished if _has_succeeded(run)]
     others = [run for run in finished if not _has_succeeded(run)]
