@@ -347,8 +347,29 @@ def test_the_category_and_the_short_names(kubectl: Kubectl, api_server: ApiServe
         names = crd["spec"]["names"]
         line = lines[names["plural"]]
         assert f"{api_server.group}/{VERSION}" in line
-        assert ",".join(names["shortNames"]) in line
+        assert ",".join(names.get("shortNames", ())) in line
         assert line.rstrip().endswith("cairn")
+
+
+@each_crd
+def test_the_api_server_keeps_all_that_the_file_says(crd: JsonObject, kubectl: Kubectl, api_server: ApiServer) -> None:
+    name = f"{crd['spec']['names']['plural']}.{api_server.group}"
+
+    stored = json.loads(kubectl("get", "crd", name, "-o", "json").stdout)["spec"]
+
+    assert list(dropped(crd["spec"] | {"group": api_server.group}, stored)) == []
+
+
+def dropped(written: Any, stored: Any, path: str = "spec") -> Iterator[str]:
+    """Yield where what is stored is not what was written: Argo CD shows that as OutOfSync for ever."""
+    if isinstance(written, dict) and isinstance(stored, dict):
+        for key, value in written.items():
+            yield from dropped(value, stored[key], f"{path}.{key}") if key in stored else (f"{path}.{key}",)
+    elif isinstance(written, list) and isinstance(stored, list) and len(written) == len(stored):
+        for index, (one, other) in enumerate(zip(written, stored, strict=True)):
+            yield from dropped(one, other, f"{path}[{index}]")
+    elif written != stored:
+        yield path
 
 
 def versions(kubectl: Kubectl, folder: Path) -> list[tuple[str, int]]:

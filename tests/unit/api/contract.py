@@ -39,7 +39,7 @@ def contract() -> Contract:
     for kind in kinds():
         crd = kind.to_crd()["spec"]
         (version,) = crd["versions"]
-        names = {name: crd["names"][name] for name in ("plural", "singular", "shortNames", "categories")}
+        names = {name: crd["names"].get(name, []) for name in ("plural", "singular", "shortNames", "categories")}
         found[kind.kind] = {"group": crd["group"], "scope": crd["scope"], "version": version["name"], **names}
         properties = version["schema"]["openAPIV3Schema"]["properties"]
         for part in ("metadata", "spec", "status"):

@@ -83,7 +83,8 @@ class Kind:
                     "listKind": f"{self.kind}List",
                     "plural": self.plural,
                     "singular": self.kind.lower(),
-                    "shortNames": list(self.short_names),
+                    # the API server drops an empty list, which tools that compare with the file take for drift
+                    **({"shortNames": list(self.short_names)} if self.short_names else {}),
                     "categories": ["cairn"],
                 },
                 "versions": [
