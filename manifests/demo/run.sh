@@ -14,7 +14,7 @@ main() {
   phase "S3 server in namespace $namespace"
   kubectl apply -f "$here/namespace.yaml"
   make_credentials
-  kubectl apply -f "$here/s3.yaml"
+  kubectl apply -k "$here/s3" --namespace "$namespace"
   kube rollout status deployment/s3 --timeout=300s || s3_failed
 
   phase "Stack: an orchestrator, an artifact store, and an MLflow server that the operator installs"
