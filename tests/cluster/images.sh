@@ -3,6 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$HERE/tools.sh"
 . "$HERE/base-images.sh"
+. "$HERE/argocd.sh"
 
 MISSING=()  # what the cluster has yet to be given
 
@@ -25,8 +26,18 @@ main() {
   published S3_IMAGE "$S3_IMAGE"
   published POSTGRES_IMAGE "$POSTGRES_IMAGE"
   published STEP_IMAGE "$PYTHON_IMAGE"
+  [ "$VARIANT" != argocd ] || argocd
   [ ${#MISSING[@]} = 0 ] || deliver "${MISSING[@]}"
   mv "$STATE/images.env.new" "$STATE/images.env"
+}
+
+# What `make test-argocd` needs besides; its program is used on this machine, too.
+argocd() {
+  have_argocd
+  once "$STATE/argocd" copy_out_of_image "$ARGOCD_IMAGE" /usr/local/bin/argocd
+  cp "$ARGOCD_MANIFESTS" "$STATE/core-install.yaml"
+  published ARGOCD_IMAGE "$ARGOCD_IMAGE"
+  published REDIS_IMAGE "$REDIS_IMAGE"
 }
 
 # image VARIABLE NAME DOCKERFILE CONTEXT INPUT...: the tag is a hash of the inputs, so an image that is there is up to date
@@ -90,7 +101,11 @@ nodes() { docker ps -q --filter "label=io.x-k8s.kind.cluster=$KIND_CLUSTER_NAME"
 is_delivered() {
   local node reference=$1 found=1
   [ -z "${IMAGE_REGISTRY:-}" ] || return 1
-  case $reference in */*) reference=docker.io/$reference ;; *) reference=docker.io/library/$reference ;; esac
+  case $reference in
+  *.*/*) ;;  # with its registry's host
+  */*) reference=docker.io/$reference ;;
+  *) reference=docker.io/library/$reference ;;
+  esac
   for node in $(nodes); do
     [ -n "$(docker exec "$node" ctr -n k8s.io images ls -q "name==$reference")" ] || return 1
     found=0

@@ -4,7 +4,7 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 CHECKOUT=$(cd "$HERE/../.." && pwd -P)
-# CLUSTER_VARIANT names a cluster besides the one that tests and the demo run on; tests/bench/clusters says what each is like.
+# CLUSTER_VARIANT names a cluster besides the one that tests and the demo run on; tests/*/clusters says what each is like.
 VARIANT=${CLUSTER_VARIANT:-}
 STATE=$CHECKOUT/.cluster${VARIANT:+/$VARIANT}        # of this checkout; gone after `make cluster-down`
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cairn          # of this user; kept
@@ -12,7 +12,7 @@ CLUSTER_NAME=cairn-$(printf %s "$CHECKOUT" | sha256sum | cut -c1-8)${VARIANT:+-$
 KIND_CONFIG=$HERE/kind.yaml
 AUDIT_POLICY=$HERE/audit-policy.yaml
 if [ -n "$VARIANT" ]; then
-  KIND_CONFIG=$CHECKOUT/tests/bench/clusters/$VARIANT.yaml
+  KIND_CONFIG=$(echo "$CHECKOUT"/tests/*/clusters/"$VARIANT.yaml")
   AUDIT_POLICY=$CHECKOUT/tests/bench/clusters/audit-policy.yaml
 fi
 # shellcheck source=tests/cluster/versions.env

@@ -38,7 +38,7 @@ use_kind_cluster() {
   use_tool kind
   use_tool kubectl
   use_tool helm
-  case $VARIANT in "" | real) ;; *) make_kwok ;; esac
+  case $VARIANT in "" | real | argocd) ;; *) make_kwok ;; esac
   if cluster_is_whole; then
     say "Cluster $CLUSTER_NAME is up."
   else

@@ -182,6 +182,7 @@ class Cluster:
 
     def _kind(self, kind: str) -> Any:
         versions = {
+            "Application": "argoproj.io/v1alpha1",
             "ClusterRole": "rbac.authorization.k8s.io/v1",
             "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
             "ControllerRevision": "apps/v1",
