@@ -67,7 +67,7 @@ test: lint types check test-unit test-simulation test-kfp test-crd test-e2e ## R
 .PHONY: test-full
 test-full: BUT_FULL :=
 test-full: export ALL_IMAGES := yes
-test-full: test ## The same, with the long fault and matrix tests
+test-full: test test-argocd ## The same, with the long fault and matrix tests, and those with Argo CD
 
 .PHONY: test-unit
 test-unit: requirements ## Test without a cluster
@@ -90,6 +90,11 @@ test-crd: install ## Test the CRDs against an API server
 test-e2e: install ## Test the operator in a cluster
 	$(IN_CLUSTER) $(PYTEST) tests/e2e --numprocesses 3 --dist loadfile -m "not alone $(BUT_FULL)"
 	$(IN_CLUSTER) $(PYTEST) tests/e2e -m "alone $(BUT_FULL)"
+
+.PHONY: test-argocd
+test-argocd: requirements ## Test with a real Argo CD, on a new cluster of its own; some 50 minutes
+	$(MAKE) cluster-down images CLUSTER_VARIANT=argocd CLUSTER=
+	CLUSTER_VARIANT=argocd CLUSTER= $(IN_CLUSTER) $(PYTEST) tests/argocd
 
 .PHONY: bench
 bench: requirements ## Measure what Cairn costs, on clusters made for it; BENCH_ARGS=--help
