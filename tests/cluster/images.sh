@@ -19,7 +19,8 @@ main() {
   # shellcheck disable=SC2046
   image OPERATOR_IMAGE cairn/operator operator/Dockerfile . .dockerignore $(sed -n 's/^!//p' "$CHECKOUT/.dockerignore")
   image MLFLOW_IMAGE cairn/mlflow charts/mlflow/image/Dockerfile charts/mlflow/image charts/mlflow/image
-  # These two are built on the one just published. The first is for `make test-full`, which alone upgrades from it.
+  # Those whose names say so are for `make test-full`, which alone upgrades from them. The next two are built on the one just published.
+  [ -z "${ALL_IMAGES:-}" ] || previous_operator
   [ -z "${ALL_IMAGES:-}" ] || image MLFLOW_PREVIOUS_IMAGE cairn/mlflow-previous tests/cluster/mlflow-previous/Dockerfile \
     tests/cluster/mlflow-previous tests/cluster/mlflow-previous charts/mlflow/image
   image DEMO_IMAGE cairn/demo manifests/demo/image/Dockerfile manifests/demo/image manifests/demo/image charts/mlflow/image
@@ -54,6 +55,21 @@ image() {
   publish "$variable" "$reference"
 }
 
+# The operator's image and chart of an earlier commit
+previous_operator() {
+  local reference=${IMAGE_REGISTRY:+$IMAGE_REGISTRY/}cairn/operator-previous:$OPERATOR_PREVIOUS_REVISION source=$STATE/operator-previous
+  git -C "$CHECKOUT" cat-file -e "$OPERATOR_PREVIOUS_REVISION^{commit}" 2>/dev/null ||
+    die "this checkout has no commit $OPERATOR_PREVIOUS_REVISION, which the operator is upgraded from; fetch its whole history."
+  rm -rf "$source"
+  mkdir -p "$source"
+  git -C "$CHECKOUT" archive "$OPERATOR_PREVIOUS_REVISION" | tar -x -C "$source"
+  if ! is_delivered "$reference"; then
+    image_present "$reference" || step "build $reference" build "$reference" operator/Dockerfile . "$source"
+    MISSING+=("$reference")
+  fi
+  publish OPERATOR_PREVIOUS_IMAGE "$reference"
+}
+
 # published VARIABLE REFERENCE: nodes can pull what this machine could pull; a stand-in they must be given
 published() {
   if [ -n "$(stand_in_key "$2")" ] && ! is_delivered "$2"; then MISSING+=("$2"); fi
@@ -78,20 +94,21 @@ hash_of_inputs() {
   } | sha256sum | cut -c1-12
 }
 
+# build REFERENCE DOCKERFILE CONTEXT [SOURCE]: of this checkout unless SOURCE is another tree.
 # The settings a machine needs to reach package indexes go into the build if they are set, and only then.
 build() {
-  local setting arguments=() REVISION
+  local setting arguments=() source=${4:-$CHECKOUT} REVISION
   REVISION=$(git -C "$CHECKOUT" rev-parse HEAD 2>/dev/null || echo unknown)
   export UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE MLFLOW_IMAGE
   for setting in UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE MLFLOW_IMAGE; do
-    ! grep -q "^ARG $setting" "$CHECKOUT/$2" || arguments+=(--build-arg "$setting")
+    ! grep -q "^ARG $setting" "$source/$2" || arguments+=(--build-arg "$setting")
   done
   for setting in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
     PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX_URL; do
     [ -z "${!setting:-}" ] || arguments+=(--build-arg "$setting")
   done
   docker build --tag "$1" --label "cairn.checkout=$CHECKOUT" "${arguments[@]}" \
-    --file "$CHECKOUT/$2" "$CHECKOUT/$3"
+    --file "$source/$2" "$source/$3"
 }
 
 # ---- to the cluster: into kind's nodes, or by the registry that IMAGE_REGISTRY names

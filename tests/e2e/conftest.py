@@ -20,6 +20,7 @@ LAST = (
     "test_kubeflow_faults.py",
     "test_faults.py",
     "test_leadership.py",
+    "test_upgrade.py",
     "test_permissions.py",
     "test_uninstall.py",
 )

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cluster import Body, Cluster, condition, states
 from faults import OPERATOR, assert_each_step_ran_once, ready_operator
 from manifests import python, run
+from operator_release import install
 from polling import poll
 
 pytestmark = [pytest.mark.alone, pytest.mark.full]
 
-CHECKOUT = Path(__file__).parents[2]
+IN_A_ROW = 10
 FAILOVER_SECONDS = 15
 RUNS = 5
-
-
-def install(*options: str) -> None:
-    subprocess.run([str(CHECKOUT / "tests/cluster/install.sh"), *options], check=True, timeout=300)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,9 +61,10 @@ def assert_all_completed(stacks: Cluster) -> None:
     assert_each_step_ran_once(stacks)
 
 
+@pytest.mark.parametrize("time", range(IN_A_ROW))
 @pytest.mark.parametrize("grace_period", [0, None], ids=["killed", "told-to-stop"])
 def test_when_the_one_that_works_goes_the_other_takes_over(
-    cluster: Cluster, stacks: Cluster, grace_period: int | None
+    cluster: Cluster, stacks: Cluster, grace_period: int | None, time: int
 ) -> None:
     first = leader(cluster)
     under_way(stacks)
