@@ -21,6 +21,7 @@ LAST = (
     "test_faults.py",
     "test_leadership.py",
     "test_upgrade.py",
+    "test_restore.py",
     "test_permissions.py",
     "test_uninstall.py",
 )

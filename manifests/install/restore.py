@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Make Cairn's objects anew from what `kubectl get --output=yaml` has written, with their statuses and owners.
+
+Runs that have ended are then not run again. The CRDs, the namespaces and the Secrets are there by then; the operator is not, as it
+would begin the runs. Needs kubectl, and nothing but Python's standard library.
+
+Usage: restore.py FILE
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+ORDER = ("StackComponent", "Stack", "Pipeline", "PipelineSchedule", "PipelineRun", "ControllerRevision")
+"""Owners before what they own."""
+OF_THE_OTHER_CLUSTER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+OPERATOR = "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
+
+Body = dict[str, Any]
+
+
+def main() -> None:
+    """Run the command."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: restore.py FILE")
+    if kubectl("get", "pods", "--all-namespaces", f"--selector={OPERATOR}", "--output=name"):
+        sys.exit("error: the operator is running; uninstall it, restore, and install it again.")
+    objects = read(sys.argv[1])
+    others = sorted({body["kind"] for body in objects} - set(ORDER))
+    if others:
+        sys.exit(f"error: {sys.argv[1]} has objects of other kinds: {', '.join(others)}")
+    uids: dict[tuple[str, str, str], str] = {}
+    for kind in ORDER:
+        bodies = [made_anew(body, uids) for body in objects if body["kind"] == kind]
+        if not bodies:
+            continue
+        for created in documents(kubectl("create", "--filename=-", "--output=json", feed=as_list(bodies))):
+            metadata = created["metadata"]
+            uids[kind, metadata["namespace"], metadata["name"]] = metadata["uid"]
+        with_status = [body for body in bodies if body.get("status")]
+        if with_status:
+            kubectl("replace", "--subresource=status", "--filename=-", feed=as_list(with_status))
+        print(f"{kind}: {len(bodies)} restored")
+
+
+def read(file: str) -> list[Body]:
+    """Return the objects of a backup, be it YAML or JSON."""
+    return documents(kubectl("create", "--dry-run=client", "--validate=false", "--output=json", f"--filename={file}"))
+
+
+def made_anew(body: Body, uids: dict[tuple[str, str, str], str]) -> Body:
+    """Return an object without what the other cluster has given it; its owners have the UIDs that they have here.
+
+    An owner that is not among the restored ones is left out: Kubernetes would delete what belongs to nothing.
+    """
+    metadata = {key: value for key, value in body["metadata"].items() if key not in OF_THE_OTHER_CLUSTER}
+    owners = [
+        {**owner, "uid": uids[owner["kind"], metadata["namespace"], owner["name"]]}
+        for owner in metadata.pop("ownerReferences", ())
+        if (owner["kind"], metadata["namespace"], owner["name"]) in uids
+    ]
+    return {**body, "metadata": {**metadata, **({"ownerReferences": owners} if owners else {})}}
+
+
+def documents(text: str) -> list[Body]:
+    """Return the objects that kubectl has printed, one after the other or as a list."""
+    decoder, found = json.JSONDecoder(), list[Body]()
+    while text := text.lstrip():
+        body, end = decoder.raw_decode(text)
+        found += body["items"] if body["kind"] == "List" else [body]
+        text = text[end:]
+    return found
+
+
+def as_list(bodies: Iterable[Body]) -> str:
+    """Return a manifest of several objects."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(bodies)})
+
+
+def kubectl(*arguments: str, feed: str | None = None) -> str:
+    """Run kubectl and return what it prints; ends the program where it fails, with what kubectl says."""
+    done = subprocess.run(["kubectl", *arguments], input=feed, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603, S607
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
