@@ -43,12 +43,16 @@ lint: requirements ## Check style and the direction of imports
 
 .PHONY: types
 types: requirements ## Check types
-	$(RUN) --group bench pyright
+	$(RUN) --group bench --group docs pyright
 
 .PHONY: generate
 generate: requirements ## Rewrite what is generated: CRDs, the chart's copies of them, the API reference
 	$(RUN) python -m cairn.generate
 	$(RUN) python charts/generate.py
+
+.PHONY: docs
+docs: requirements ## Build the documentation site into build/docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict --quiet
 
 .PHONY: contract
 contract: requirements ## Record what the API promises, at a release or where a break is meant (docs/api-compatibility.md)
@@ -62,7 +66,7 @@ check: requirements ## Fail if something generated is out of date
 ## ---- tests
 
 .PHONY: test
-test: lint types check test-unit test-simulation test-kfp test-crd test-e2e ## Run every check and every test but the long ones
+test: lint types check docs test-unit test-simulation test-kfp test-crd test-e2e ## Run every check and every test but the long ones
 
 .PHONY: test-full
 test-full: BUT_FULL :=
