@@ -33,19 +33,20 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
     "tests/cluster/with.sh bash": Elsewhere(
         "Makefile", "$(IN_CLUSTER) $(PYTEST) tests/e2e", "the tests themselves run in it"
     ),
-    "docker build -f operator/Dockerfile": Elsewhere(
+    "docker build -f operator/Dockerfile -t REGISTRY/cairn/operator:0.1.0 .": Elsewhere(
         "tests/cluster/images.sh", "operator/Dockerfile .", "it makes the operator's image that the tests use"
     ),
-    "docker build -t REGISTRY/cairn/mlflow": Elsewhere(
+    "docker build -t REGISTRY/cairn/mlflow:3.17.2 charts/mlflow/image": Elsewhere(
         "tests/cluster/images.sh", "charts/mlflow/image/Dockerfile charts/mlflow/image", "so it does MLflow's"
     ),
-    "helm install cairn charts/cairn": Elsewhere(
+    "helm install cairn charts/cairn --namespace cairn-system --create-namespace --wait --set image.repository="
+    "REGISTRY/cairn/operator --set image.tag=0.1.0 --set mlflow.image=REGISTRY/cairn/mlflow:3.17.2": Elsewhere(
         "tests/cluster/install.sh",
         'cairn "$CHECKOUT/charts/cairn" --namespace cairn-system --wait',
         "a cluster has one operator",
     ),
 }
-"""Commands that are run, but not by the test of their page; by how they begin."""
+"""Commands that are run, but not by the test of their page."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Command:
 
     @property
     def elsewhere(self) -> str | None:
-        """How the entry of `ELSEWHERE` begins that says who runs it, if there is one."""
-        return next((start for start in ELSEWHERE if re.match(rf"{re.escape(start)}(?!\w|-)", self.text)), None)
+        """The entry of `ELSEWHERE` that says who runs it, if there is one."""
+        words = re.sub(r"\s+#.*|\\\n", "", self.text).split()
+        return " ".join(words) if " ".join(words) in ELSEWHERE else None
 
 
 def commands(markdown: str) -> list[Command]:

@@ -28,15 +28,16 @@ def test_a_block_that_does_not_say_what_it_is_fails():
 
 
 @pytest.mark.parametrize(
-    ("text", "is_elsewhere"), [("make test", True), ("make test  # all", True), ("make test-kfp", False)]
+    ("text", "is_elsewhere"),
+    [("make test", True), ("make test  # all", True), ("make test-kfp", False), ("make test && make more", False)],
 )
 def test_only_the_very_command_is_run_elsewhere(text: str, is_elsewhere: bool):
     assert (Command(text).elsewhere is not None) is is_elsewhere
 
 
-@pytest.mark.parametrize("start", ELSEWHERE)
-def test_what_is_run_elsewhere_is_run_there(start: str):
-    at = ELSEWHERE[start]
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_what_is_run_elsewhere_is_run_there(command: str):
+    at = ELSEWHERE[command]
 
     assert at.as_ in (ROOT / at.file).read_text()
 
