@@ -15,11 +15,12 @@ from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
 from cairn.clients import metrics
+from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.leadership import Leadership
-from cairn.clients.metrics import ReadinessCollector
+from cairn.clients.metrics import ReadinessCollector, RunCollector
 from cairn.handlers import http, kinds, logging
 from cairn.handlers.leading import lead
 from cairn.handlers.operator import Operator
@@ -60,6 +61,8 @@ async def _run(settings: Settings) -> None:
     cluster = Cluster(kubernetes, events)
     operator = Operator(cluster, settings)
     REGISTRY.register(ReadinessCollector(cluster.components, cluster.stacks))
+    REGISTRY.register(RunCollector(cluster.runs, Clock()))
+    metrics.WORKING.set_function(lambda: operator.ready)
     leadership = None
     if settings.lease:
         leadership = Leadership(await Kubernetes.connect(), *settings.lease.split("/"), identity=instance)

@@ -97,6 +97,7 @@ class WorkQueue:
     async def run(self) -> None:
         """Work until cancelled."""
         metrics.QUEUE_LENGTH.labels(kind=self._kind).set_function(self._ready.qsize)
+        metrics.RECONCILE_ERRORS.labels(kind=self._kind)  # Prometheus misses the first of a series that begins with it
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._wake_when_due())
             for _ in range(self._workers):

@@ -45,6 +45,7 @@ MOMENT_SECONDS = 1.0
 END_WAITS_SECONDS = 10.0
 """How long the end of a run waits for logs."""
 LOG_NOT_KEPT = "LogNotKept"
+NOT_IN_TIME = "NotInTime"
 NO_USABLE_STACK = StoreUnavailableError(STACK_NOT_READY, "The stack cannot be used; see its condition Ready.")
 
 
@@ -109,6 +110,7 @@ class Keeper:
     def __init__(
         self, cluster: Cluster, stores: Connections[StoreClient], clock: Clock, pauses: Pauses, wake: Wake
     ) -> None:
+        metrics.LOGS_NOT_KEPT.labels(reason=NOT_IN_TIME)  # Prometheus misses the first of a series that begins with it
         self._cluster = cluster
         self._stores = stores
         self._clock = clock
@@ -202,7 +204,7 @@ class Keeper:
         if not lost:
             return
         why = keeping.problem.message if keeping.problem is not None else "They could not be read and kept in time."
-        metrics.LOGS_NOT_KEPT.labels(reason=keeping.problem.reason if keeping.problem else "NotInTime").inc(len(lost))
+        metrics.LOGS_NOT_KEPT.labels(reason=keeping.problem.reason if keeping.problem else NOT_IN_TIME).inc(len(lost))
         names = ", ".join(f"{step} ({number})" for step, number in lost[:5])
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         note = f"The logs of these attempts are not kept, but in their pods: {names}{more}. {why}"

@@ -13,10 +13,12 @@ from cairn.runs.outcome import PENDING, PODS_NOT_ADMITTED, Outcome
 from cairn.runs.registration import REGISTERED_CONDITION, REGISTERING
 from cairn.runs.states import ENDED
 from cairn.runs.status import SUCCEEDED_CONDITION, without_logs
+from cairn.runs.stopping import CANCELLED
 
 NO_EVENT = frozenset({"Running"})
 """Reasons that the status tells well enough; an Event is a write that each run would cost."""
 TROUBLE = frozenset({PENDING, PODS_NOT_ADMITTED})
+ENDS = ("Completed", "StepFailed", CANCELLED, "TimedOut", "InvalidSpec")
 
 
 class RunRecorder:
@@ -24,6 +26,10 @@ class RunRecorder:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        for reason in ENDS:  # Prometheus misses the first of a series that begins with it
+            metrics.RUNS_FINISHED.labels(reason=reason)
+        for state in ENDED:
+            metrics.STEPS_FINISHED.labels(state=state)
 
     async def write(
         self,
