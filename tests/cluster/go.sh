@@ -34,13 +34,13 @@ build_program() {
   quick_go build -tags selinux,notest,grpcnotrace -ldflags "$stamp" -o "$2" "$1"
 }
 
-# go_install PACKAGE@VERSION FILE
+# go_install [FLAG...] PACKAGE@VERSION FILE
 go_install() {
   local directory
   need_go
   directory=$(new_temporary)
-  GOBIN=$directory quick_go install -ldflags "-s -w" "$1"
-  mv "$directory"/* "$2"
+  GOBIN=$directory quick_go install -ldflags "-s -w" "${@:1:$#-1}"
+  mv "$directory"/* "${@: -1}"
 }
 
 # quick_go COMMAND...: `go` with a third less work for the compiler, which is what a first `make` on two cores waits for:

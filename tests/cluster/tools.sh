@@ -16,6 +16,7 @@ use_tool() {
 
 version_of_kind() { kind version -q; }
 version_of_helm() { helm version --template '{{.Version}}'; }
+version_of_promtool() { promtool --version | awk 'NR == 1 {print $3}'; }
 version_of_kubectl() { kubectl version --client | sed -n 's/^Client Version: //p'; }
 
 make_kind() {
@@ -38,6 +39,19 @@ make_kwok() {
   add_to_path "$directory"
 }
 
+# What tests alerts and the dashboard. Where it has to be compiled, that takes several minutes.
+make_promtool() {
+  local directory=$TOOLS/promtool-debian
+  if command -v apt-get >/dev/null; then
+    step_once "fetch promtool" "$directory/promtool" copy_out_of_package prometheus usr/bin/promtool
+  else
+    directory=$TOOLS/promtool-$PROMTOOL_VERSION
+    step_once "build promtool $PROMTOOL_VERSION" "$directory/promtool" go_install -tags remove_all_sd \
+      "github.com/prometheus/prometheus/cmd/promtool@$PROMTOOL_VERSION"
+  fi
+  add_to_path "$directory"
+}
+
 # The node image has a kubectl of the cluster's own version.
 make_kubectl() {
   local directory=$TOOLS/kubectl-${NODE_IMAGE##*:}
@@ -55,4 +69,13 @@ copy_out_of_image() {
   container=$(docker create "$1" true)
   docker cp -q "$container:$2" "$3" 2>/dev/null || docker cp "$container:$2" "$3" >/dev/null
   docker rm "$container" >/dev/null
+}
+
+# copy_out_of_package PACKAGE PATH FILE: one file of a Debian package, which is not installed: it would start its service
+copy_out_of_package() {
+  cd "$(new_temporary)"
+  [ "$(id -u)" != 0 ] || apt-get update -q 9>&-
+  apt-get download -q "$1"
+  dpkg-deb --fsys-tarfile "$1"_*.deb | tar -xO "./$2" >"$3"
+  chmod +x "$3"
 }
