@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         description="Lease, as NAMESPACE/NAME, whose holder works while other operators wait. Empty: this one works at once.",
         pattern=r"^([^/]+/[^/]+)?$",
     )
+    tracing_endpoint: str = Field(
+        default="",
+        description="Collector that gets a trace of each run by OTLP over HTTP, such as http://collector:4318. Empty: no traces.",
+        pattern=r"^(https?://\S+)?$",
+    )
     workers: int = Field(
         default=16, ge=1, le=256, description="How many objects of a kind are reconciled at the same time."
     )

@@ -20,6 +20,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 EVERYTHING = (
     "serviceMonitor.enabled=true",
     "prometheusRule.enabled=true",
+    "tracing.endpoint=http://collector:4318",
     "grafanaDashboard.enabled=true",
     "networkPolicy.enabled=true",
     "extraVolumes[0].name=ca",
@@ -242,6 +243,13 @@ def test_the_operator_understands_its_environment(default: Objects):
     assert {name for name, field in Settings.model_fields.items() if field.is_required()} <= settings
 
 
+def test_runs_are_traced_where_there_is_a_collector(chart: Chart, default: Objects):
+    env = chart.render("tracing.endpoint=http://collector:4318").env
+
+    assert "CAIRN_TRACING_ENDPOINT" not in default.env
+    assert Settings.model_validate({"step_image": "cairn", "tracing_endpoint": env["CAIRN_TRACING_ENDPOINT"]})
+
+
 def test_probes_and_service_use_the_one_port(default: Objects):
     (port,) = default.main["ports"]
 
@@ -370,6 +378,7 @@ def test_the_hook_stops_this_operator_and_not_itself(chart: Chart, values: tuple
         "resources.request.cpu=1",
         "resources.limits.memory=lots",
         "serviceMonitor.interval=30",
+        "tracing.endpoint=collector:4318",
         "commonLabels.a.b=c",
         "extraEnv[0].value=nameless",
         "fullnameOverride=Cairn",

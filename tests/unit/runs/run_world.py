@@ -11,6 +11,7 @@ from cairn.api.pipelinerun import RunSpec
 from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import JOBS, PIPELINE_RUNS, PODS, STACK_COMPONENTS, STACKS, ApiError
 from cairn.clients.store import Key
+from cairn.clients.tracing import SendTrace
 from cairn.runs.reconciler import RunReconciler
 from tests.unit.builders import (
     BUCKET_SPEC,
@@ -60,6 +61,8 @@ class RunWorld(World):
         self.store = FakeStore()
         self.tracker = FakeTracker()
         self.registries = FakeRegistries()
+        self.send_trace: SendTrace | None = None
+        """For the operator that is started next."""
         self.woken: list[Key] = []
         """Runs that what is done beside reconciles has woken."""
         self.reconciler = self._operator(self.cluster)
@@ -114,6 +117,7 @@ class RunWorld(World):
             stores=OneStoreForAll(cluster, self.store),
             trackers=OneTrackerForAll(cluster, self.tracker),
             registries=self.registries,
+            send_trace=self.send_trace,
         )
 
     async def die_before_jobs(self, spec: RunSpec) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cairn.api.base import JsonObject
 from cairn.api.conditions import condition_of
@@ -51,6 +52,9 @@ from cairn.schedules.reconciler import PipelineScheduleReconciler
 from cairn.settings import Settings
 from cairn.stacks.reconciler import StackReconciler
 from cairn.stacks.usability import Usability
+
+if TYPE_CHECKING:
+    from cairn.clients.otlp import TraceSender
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +107,7 @@ class Operator:
             PIPELINE_SCHEDULES, PipelineScheduleReconciler(self.cluster, Clock()).reconcile, self.cluster.schedules
         )
         self._evaluator = ProcessEvaluator()
+        self._traces = _trace_sender(settings.tracing_endpoint)
         self._run_reconciler = RunReconciler(
             self.cluster,
             transfer,
@@ -110,6 +115,7 @@ class Operator:
             self._evaluator,
             registries=Registries(settings.insecure_registry_list),
             usability=usability,
+            send_trace=self._traces.send if self._traces is not None else None,
         )
         self.runs = self._queue(PIPELINE_RUNS, self._run_reconciler.reconcile, self.cluster.runs)
         self.informers = [
@@ -170,6 +176,8 @@ class Operator:
         self._run_reconciler.stop()
         await self._run_reconciler.close()
         await self._evaluator.stop()
+        if self._traces is not None:
+            await self._traces.close()
         await self.cluster.kubernetes.close()
 
     async def _cancel(self) -> None:
@@ -341,6 +349,14 @@ class Operator:
             items, _ = await self.cluster.kubernetes.list(resource, namespace)
             for body in items:
                 _remember(store, None, bounded({"apiVersion": resource.api_version, "kind": resource.kind, **body}))
+
+
+def _trace_sender(endpoint: str) -> TraceSender | None:
+    if not endpoint:
+        return None
+    from cairn.clients.otlp import TraceSender  # noqa: PLC0415 - what it imports takes memory
+
+    return TraceSender.to_collector(endpoint)
 
 
 def _remember(store: ObjectStore, type_: str | None, body: JsonObject) -> None:

@@ -16,6 +16,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN
 from cairn.clients.registry import Registries
 from cairn.clients.store import Key, key_of
+from cairn.clients.tracing import SendTrace
 from cairn.clients.wake import Wake
 from cairn.components.base import StoreClient
 from cairn.components.connections import Connections
@@ -56,6 +57,7 @@ from cairn.runs.status import ended_before_start, pending, record, waiting
 from cairn.runs.step_cache import StepCache
 from cairn.runs.step_plan import Refusal
 from cairn.runs.stopping import CANCELLED
+from cairn.runs.traces import RunTraces
 from cairn.runs.tracking import RunTracking
 from cairn.runs.when_answers import WhenAnswers
 from cairn.runs.workloads import refusal_of
@@ -86,6 +88,7 @@ class RunReconciler:
         trackers: Connections[TrackerClient] | None = None,
         registries: Registries | None = None,
         usability: Usability | None = None,
+        send_trace: SendTrace | None = None,
     ) -> None:
         """Make a reconciler; `wake` is for what is done of a run beside its reconciles."""
         self._cluster = cluster
@@ -94,6 +97,7 @@ class RunReconciler:
         self._usability = usability or Usability(cluster.kubernetes, self._clock)
         self._recorder = RunRecorder(cluster)
         self._finished = FinishedRuns(cluster, self._clock)
+        self._traces = RunTraces(send_trace, self._clock)
         self._specs = RunSpecs(cluster)
         self._earlier_runs = EarlierRuns(cluster, self._specs)
         self._stores = stores or Connections[StoreClient](cluster)
@@ -117,6 +121,7 @@ class RunReconciler:
             self._forget(key)
             self._specs.forget(key)
             self._tracking.run_is_gone(key)
+            self._traces.forget(key)
             self._registration.run_is_gone(key)
             return await self._executions.release(key, body)
         status = _status(body)
@@ -149,6 +154,7 @@ class RunReconciler:
     async def _look_after(self, body: JsonObject, status: PipelineRunStatus) -> float | None:
         """Do what is left to do of a run that has ended; return in how many seconds to look at it again."""
         self._forget(key_of(body))
+        self._traces.ended(body, status)
         await self._recorder.acknowledge(body, status)
         ends = await self._executions.of(status).end(body, status)
         again = await self._follow_up(body, status) if is_followed_up(body) else None
