@@ -4,6 +4,7 @@
 . "$HERE/tools.sh"
 . "$HERE/base-images.sh"
 . "$HERE/argocd.sh"
+. "$HERE/build.sh"
 
 MISSING=()  # what the cluster has yet to be given
 
@@ -48,7 +49,7 @@ image() {
   [ -e "$CHECKOUT/$dockerfile" ] || die "$dockerfile is missing, so $name cannot be built."
   reference=${IMAGE_REGISTRY:+$IMAGE_REGISTRY/}$name:$(hash_of_inputs "$dockerfile" "$@")
   if ! is_delivered "$reference"; then
-    image_present "$reference" || step "build $reference" build "$reference" "$dockerfile" "$context"
+    image_present "$reference" || step "build $reference" build "$reference" "$dockerfile" "$context" --label "cairn.checkout=$CHECKOUT"
     MISSING+=("$reference")
     forget_others "$reference"
   fi
@@ -64,7 +65,7 @@ previous_operator() {
   mkdir -p "$source"
   git -C "$CHECKOUT" archive "$OPERATOR_PREVIOUS_REVISION" | tar -x -C "$source"
   if ! is_delivered "$reference"; then
-    image_present "$reference" || step "build $reference" build "$reference" operator/Dockerfile . "$source"
+    image_present "$reference" || CHECKOUT=$source step "build $reference" build "$reference" operator/Dockerfile . --label "cairn.checkout=$CHECKOUT"
     MISSING+=("$reference")
   fi
   publish OPERATOR_PREVIOUS_IMAGE "$reference"
@@ -92,23 +93,6 @@ hash_of_inputs() {
       [ ! -f "$file" ] || echo "$([ ! -x "$file" ] || echo +x) $(sha256sum "$file")"
     done
   } | sha256sum | cut -c1-12
-}
-
-# build REFERENCE DOCKERFILE CONTEXT [SOURCE]: of this checkout unless SOURCE is another tree.
-# The settings a machine needs to reach package indexes go into the build if they are set, and only then.
-build() {
-  local setting arguments=() source=${4:-$CHECKOUT} REVISION
-  REVISION=$(git -C "$CHECKOUT" rev-parse HEAD 2>/dev/null || echo unknown)
-  export UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE MLFLOW_IMAGE
-  for setting in UV_VERSION REVISION PYTHON_IMAGE HELM_IMAGE MLFLOW_IMAGE; do
-    ! grep -q "^ARG $setting" "$source/$2" || arguments+=(--build-arg "$setting")
-  done
-  for setting in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy \
-    PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX_URL; do
-    [ -z "${!setting:-}" ] || arguments+=(--build-arg "$setting")
-  done
-  docker build --tag "$1" --label "cairn.checkout=$CHECKOUT" "${arguments[@]}" \
-    --file "$source/$2" "$source/$3"
 }
 
 # ---- to the cluster: into kind's nodes, or by the registry that IMAGE_REGISTRY names
