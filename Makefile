@@ -36,10 +36,11 @@ demo: install ## Show what Cairn does, on a cluster of this checkout
 ## ---- the code
 
 .PHONY: lint
-lint: requirements ## Check style and the direction of imports
+lint: requirements ## Check style, the direction of imports, and YAML
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) lint-imports
+	$(RUN) yamllint --strict .yamllint.yaml charts/*/Chart.yaml charts/*/values.yaml manifests
 
 .PHONY: types
 types: requirements ## Check types
@@ -103,6 +104,16 @@ test-argocd: requirements ## Test with a real Argo CD, on a new cluster of its o
 .PHONY: bench
 bench: requirements ## Measure what Cairn costs, on clusters made for it; BENCH_ARGS=--help
 	$(RUN) --group bench python -m tests.bench $(BENCH_ARGS)
+
+## ---- a release
+
+.PHONY: package
+package: requirements ## Write to dist/ what a release consists of: charts, install.yaml, contents of images, provenance
+	@REGISTRY= tests/cluster/package.sh
+
+.PHONY: publish
+publish: requirements ## The same, with the images and charts pushed to REGISTRY=…
+	@REGISTRY=$(or $(REGISTRY),$(error REGISTRY=… says where to)) tests/cluster/package.sh
 
 ## ---- the cluster
 

@@ -82,9 +82,9 @@ def with_values(readme: Path) -> str:
     return TABLE.sub(lambda _: table, readme.read_text())
 
 
-def operator() -> str:
+def operator(*options: str) -> str:
     """Return the chart's objects without the CRDs, the hooks, and the labels that say that Helm manages them."""
-    settings = ["--namespace=cairn-system", "--kube-version=1.29", "--no-hooks", "--set=crds.install=false"]
+    settings = ["--namespace=cairn-system", "--kube-version=1.29", "--no-hooks", "--set=crds.install=false", *options]
     rendered = _output([helm(), "template", "cairn", str(CHARTS / "cairn"), *settings])
     documents = (HELMS_OWN.sub("", text) for text in re.split(r"^---\n", rendered, flags=re.MULTILINE))
     return "".join(f"---\n{text}" for text in documents if yaml.safe_load(text))
