@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ import yaml
 from cairn.api.base import JsonObject
 from cairn.settings import Settings
 
-from .conftest import CHARTS, ROOT, Chart, Objects, RenderError, load
+from .conftest import CHARTS, KUBERNETES, ROOT, Chart, Objects, RenderError, load
 
 CHART = CHARTS / "cairn"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -285,6 +286,19 @@ def test_a_network_policy_may_confine_both_ways(chart: Chart):
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert spec["ingress"][0]["from"] == [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}]
     assert spec["egress"] == [{"ports": [{"port": 443}]}]
+
+
+def test_the_advice_on_hardening_can_be_followed(chart: Chart, tmp_path: Path):
+    advice = (ROOT / "SECURITY.md").read_text().partition("## Make it harder")[2]
+    values = advice.partition("```yaml\n")[2].partition("```")[0].replace("sha256:…", DIGEST)
+    (tmp_path / "values.yaml").write_text(values)
+
+    objects = load(chart.run("template", "cairn", str(CHART), KUBERNETES, f"--values={tmp_path}/values.yaml"))
+
+    wide = {item["metadata"]["name"] for item in objects if item["kind"] == "ClusterRole"}
+    assert {name for name in wide if not name.endswith("storage-classes")} == set()
+    (policy,) = (item for item in objects if item["kind"] == "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
 # ---- CRDs
