@@ -80,3 +80,15 @@ make_postgres() {
     docker import -c "LABEL cairn.stand-in=$key" \
       -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin' - "$image"
 }
+
+# Debian's image registry, by the name that the published image's program has
+make_registry() {
+  local image=$1 key=$2
+  # shellcheck disable=SC2016
+  mmdebstrap --variant=minbase --include=docker-registry \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook='ln -s /usr/bin/docker-registry "$1/usr/local/bin/registry"' \
+    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
+    bookworm - |
+    docker import -c "LABEL cairn.stand-in=$key" -c 'ENV PATH=/usr/local/bin:/usr/bin:/bin' - "$image"
+}

@@ -14,6 +14,7 @@ main() {
   base_image "$HELM_IMAGE" make_helm_image
   base_image "$S3_IMAGE" make_s3
   base_image "$POSTGRES_IMAGE" make_postgres
+  [ -z "${ALL_IMAGES:-}" ] || base_image "$REGISTRY_IMAGE" make_registry
   mkdir -p "$STATE"
   : >"$STATE/images.env.new"
   # Variable, name, Dockerfile, context, inputs. What the context of the operator's image lets in is in .dockerignore.
@@ -28,6 +29,7 @@ main() {
   published S3_IMAGE "$S3_IMAGE"
   published POSTGRES_IMAGE "$POSTGRES_IMAGE"
   published STEP_IMAGE "$PYTHON_IMAGE"
+  [ -z "${ALL_IMAGES:-}" ] || published REGISTRY_IMAGE "$REGISTRY_IMAGE"
   [ "$VARIANT" != argocd ] || argocd
   [ ${#MISSING[@]} = 0 ] || deliver "${MISSING[@]}"
   mv "$STATE/images.env.new" "$STATE/images.env"

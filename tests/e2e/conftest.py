@@ -24,8 +24,9 @@ LAST = (
     "test_restore.py",
     "test_permissions.py",
     "test_uninstall.py",
+    "test_install.py",
 )
-"""Faults that concern all, tests of what the others leave behind, and the end of the operator, in this order."""
+"""Faults that concern all, tests of what the others leave behind, and the ends of the operator, in this order."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

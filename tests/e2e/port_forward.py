@@ -9,8 +9,9 @@ import subprocess
 class PortForward:
     """`kubectl port-forward`, begun anew when it has ended: it does not outlive its pod, or the API server."""
 
-    def __init__(self, namespace: str, target: str, port: int) -> None:
-        self._command = ["kubectl", "port-forward", "--namespace", namespace, target, f":{port}"]
+    def __init__(self, namespace: str, target: str, port: int, *, at: int | None = None) -> None:
+        """Lead to a port of a Service or pod, from a given port of this machine or from any that is free."""
+        self._command = ["kubectl", "port-forward", "--namespace", namespace, target, f"{at or ''}:{port}"]
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
 
