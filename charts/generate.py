@@ -62,7 +62,7 @@ def main() -> int:
 
 def generated_files() -> dict[Path, str]:
     """Return the text of the generated files."""
-    readmes = sorted(CHARTS.glob("*/README.md"))
+    readmes = [chart.with_name("README.md") for chart in sorted(CHARTS.glob("*/Chart.yaml"))]
     snapshots = {SNAPSHOTS / f"{name}.yaml": snapshot(settings) for name, settings in RENDERED.items()}
     return {**{readme: with_values(readme) for readme in readmes}, OPERATOR: HEADER + operator(), **snapshots}
 

@@ -19,7 +19,7 @@ main() {
   step "build $mlflow" build "$mlflow" charts/mlflow/image/Dockerfile charts/mlflow/image
   if [ -n "${REGISTRY:-}" ]; then push_images "$operator" "$mlflow"; fi
   cd "$CHECKOUT"
-  SOURCE_URL=${SOURCE_URL:-$(public_remote || true)} uv run --locked python -m release \
+  SOURCE_URL=${SOURCE_URL:-$(public_remote || true)} uv run --locked python -m charts.release \
     --operator-image "$operator" --mlflow-image "$mlflow" --base-image "$PYTHON_IMAGE" --base-image "$HELM_IMAGE" \
     --registry "${REGISTRY:-}"
   if [ -n "${REGISTRY:-}" ]; then push_charts; fi

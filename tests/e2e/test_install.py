@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from charts.release.manifest import install_manifest
 from cluster import Cluster
 from faults import OPERATOR, on_node
 from image_registry import image_registry
@@ -23,7 +24,6 @@ from images import CHECKOUT, image
 from installation import KINDS, SYSTEM, completed, empty, left, restricted, says_hello
 from manifests import RESTRICTED
 from mlflow_server import helm, of_image
-from release.manifest import install_manifest
 
 pytestmark = [pytest.mark.alone, pytest.mark.full]
 

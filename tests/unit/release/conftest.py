@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from release.__main__ import Release, write
-from release.images import Base, Image
-from release.provenance import Source
+from charts.release.__main__ import Release, write
+from charts.release.images import Base, Image
+from charts.release.provenance import Source
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 OTHER_DIGEST = "sha256:" + "fedcba9876543210" * 4

@@ -13,8 +13,8 @@ import yaml
 
 from cairn.api.base import JsonObject
 from charts.generate import ROOT, helm
-from release.__main__ import write
-from release.charts import with_defaults
+from charts.release.__main__ import write
+from charts.release.charts import with_defaults
 
 from .conftest import DIGEST, EPOCH, OTHER_DIGEST, PUSHED
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from release.sbom import Bom, NotLockedError, sbom
+from charts.release.sbom import Bom, NotLockedError, sbom
 
 from .conftest import DIGEST, EPOCH, LOCK, OPERATOR
 

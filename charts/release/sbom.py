@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from release.images import Image
+from charts.release.images import Image
 
 Bom = dict[str, Any]
 

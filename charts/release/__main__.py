@@ -1,6 +1,6 @@
 """Write dist/. `make package` and `make publish` call it (tests/cluster/package.sh), once the images are there.
 
-Usage: python -m release --operator-image REFERENCE --mlflow-image REFERENCE [--registry REGISTRY] [--output dist]
+Usage: python -m charts.release --operator-image REFERENCE --mlflow-image REFERENCE [--registry REGISTRY] [--output dist]
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charts.generate import CHARTS, ROOT, helm
-from release.charts import package
-from release.images import Base, Image, look_at, look_at_base
-from release.manifest import install_manifest
-from release.provenance import Source, base_image, file, sha256, statement
-from release.sbom import Bom, locked, sbom
+from charts.release.charts import package
+from charts.release.images import Base, Image, look_at, look_at_base
+from charts.release.manifest import install_manifest
+from charts.release.provenance import Source, base_image, file, sha256, statement
+from charts.release.sbom import Bom, locked, sbom
 
 OPERATOR_LOCK = ("--no-default-groups", "--extra=operator")
 DECIDES = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from release.images import Base
+from charts.release.images import Base
 
 BUILD_TYPE = "https://cairn.dev/build/make-package/v1"
 
