@@ -67,7 +67,7 @@ check: requirements ## Fail if something generated is out of date
 ## ---- tests
 
 .PHONY: test
-test: lint types check docs test-unit test-simulation test-kfp test-crd test-e2e ## Run every check and every test but the long ones
+test: lint types check docs test-unit test-simulation test-kfp test-kstatus test-crd test-e2e ## Run every check and every test but the long ones
 
 .PHONY: test-full
 test-full: BUT_FULL :=
@@ -86,6 +86,10 @@ test-simulation: requirements ## Simulate the engine of runs from 2,000 seeds
 test-kfp: requirements ## Test against Kubeflow Pipelines' SDK, and a backend that answers as it does
 	$(PYTEST) tests/kfp --numprocesses 2
 	$(WITH_KFP) pytest $(PYTEST_ARGS) tests/kfp/test_sdk.py
+
+.PHONY: test-kstatus
+test-kstatus: requirements ## Test what kstatus, and so Flux and Helm 4, make of each state; needs Go
+	$(PYTEST) tests/kstatus
 
 .PHONY: test-crd
 test-crd: install ## Test the CRDs against an API server

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import GROUP, VERSION, JsonObject
+from cairn.api.crd import UNSEEN
 from cairn.generate import LARGEST_CRD_BYTES
 
 from .api_server import ApiServer
@@ -301,6 +302,27 @@ def applied(kubectl: Kubectl, api_server: ApiServer, tmp_path_factory: pytest.Te
         yield folder
     finally:
         kubectl("delete", "--ignore-not-found", "-f", str(folder))
+
+
+def test_what_no_operator_has_seen_says_so(kubectl: Kubectl, api_server: ApiServer) -> None:
+    created = [
+        api_server.create({**manifest, "metadata": {"name": f"unseen-{index}"}})
+        for index, manifest in enumerate(complete())
+    ]
+    try:
+        found = [read(kubectl, body) for body in created]
+
+        assert [body["status"] for body in found] == [UNSEEN] * len(created)
+    finally:
+        for body in created:
+            api_server.delete(body)
+
+
+def read(kubectl: Kubectl, body: JsonObject) -> JsonObject:
+    """Return an object as kubectl shows it."""
+    group, metadata = body["apiVersion"].split("/")[0], body["metadata"]
+    resource = f"{body['kind'].lower()}.{group}/{metadata['name']}"
+    return json.loads(kubectl("get", resource, "-n", metadata["namespace"], "-o", "json").stdout)
 
 
 def test_applied_objects_show_no_difference(applied: Path, kubectl: Kubectl) -> None:

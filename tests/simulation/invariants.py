@@ -216,4 +216,5 @@ def _without_logs(step: StepStatus) -> StepStatus:
 
 
 def _without_generation(status: PipelineRunStatus) -> Mapping[str, object]:
-    return status.model_dump(exclude={"observed_generation"})
+    conditions = {"__all__": {"observed_generation"}}
+    return status.model_dump(exclude={"observed_generation": True, "conditions": conditions})

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cairn.api.conditions import Condition, find_condition, set_condition
+from cairn.api.conditions import Condition, find_condition, set_condition, with_progress
 from tests.unit.builders import EARLIER, LATER, NOW
 
 
@@ -58,3 +58,35 @@ def test_a_condition_is_found_by_its_type():
 
     assert find_condition(conditions, "Ready") == conditions[0]
     assert find_condition(conditions, "Other") is None
+
+
+class TestProgress:
+    """Of `Reconciling` and `Stalled`."""
+
+    def types(self, conditions: list[Condition]) -> list[str]:
+        return [condition.type for condition in conditions]
+
+    def test_it_is_told_in_the_words_of_another_condition(self):
+        told = ready([], EARLIER, status="False", reason="InvalidSpec", message="Mend it.", generation=3)
+
+        _, stalled = with_progress(told, "Stalled", "Ready", NOW)
+
+        assert (stalled.type, stalled.status, stalled.last_transition_time) == ("Stalled", "True", NOW)
+        assert (stalled.reason, stalled.message, stalled.observed_generation) == ("InvalidSpec", "Mend it.", 3)
+
+    def test_it_goes_when_it_holds_no_longer(self):
+        told = with_progress(ready([], EARLIER), "Reconciling", "Ready", EARLIER)
+
+        assert self.types(with_progress(told, None, "Ready", NOW)) == ["Ready"]
+
+    def test_one_takes_the_place_of_the_other(self):
+        told = with_progress(ready([], EARLIER), "Reconciling", "Ready", EARLIER)
+
+        assert self.types(with_progress(told, "Stalled", "Ready", NOW)) == ["Ready", "Stalled"]
+
+    def test_while_it_holds_its_time_stays(self):
+        told = with_progress(ready([], EARLIER), "Reconciling", "Ready", EARLIER)
+
+        _, reconciling = with_progress(ready(told, NOW, reason="Other"), "Reconciling", "Ready", NOW)
+
+        assert (reconciling.reason, reconciling.last_transition_time) == ("Other", EARLIER)

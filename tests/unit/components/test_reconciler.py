@@ -90,6 +90,20 @@ async def test_a_failure_is_told_with_its_reason(world: ComponentWorld):
     assert world.events() == [("Warning", "BucketNotFound")]
 
 
+async def test_a_spec_that_no_check_can_find_usable_is_stalled_until_it_is_another(world: ComponentWorld):
+    world.apply(STACK_COMPONENTS, component_body("bucket", {"artifactStore": {"tape": {}}}))
+    await world.reconcile()
+    stalled = world.condition(STACK_COMPONENTS, "bucket", "Stalled")
+
+    status = world.kubernetes.one(STACK_COMPONENTS, "bucket")["status"]
+    world.apply(STACK_COMPONENTS, {**component_body("bucket", BUCKET_SPEC, generation=2), "status": status})
+    await world.reconcile()
+
+    assert (stalled["status"], stalled["reason"]) == ("True", "UnknownFlavor")
+    assert world.condition(STACK_COMPONENTS, "bucket", "Stalled") is None
+    assert world.events() == [("Warning", "UnknownFlavor"), ("Normal", "Checked")]
+
+
 class TestWhenItIsChecked:
     async def test_not_before_the_next_check_is_due(self, world: ComponentWorld):
         assert await world.reconcile() == 300
@@ -326,8 +340,10 @@ class TestRelease:
     async def test_what_helm_does_is_told_and_the_check_follows(self, world: ComponentWorld):
         await world.reconcile("mlflow")
         assert (self.ready(world), world.checks) == (("Unknown", "HelmInstalling"), 0)
+        assert world.condition(STACK_COMPONENTS, "mlflow", "Reconciling")["reason"] == "HelmInstalling"
 
         assert await self.reconcile(world) == ("True", "Checked")
+        assert world.condition(STACK_COMPONENTS, "mlflow", "Reconciling") is None
         assert world.events() == [("Normal", "HelmInstalling"), ("Normal", "Checked")]
 
     async def test_a_failure_keeps_the_address_that_is_known(self, world: ComponentWorld):

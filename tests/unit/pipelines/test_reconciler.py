@@ -90,6 +90,7 @@ async def test_what_is_wrong_with_its_steps_is_said_where_it_is_written(world: P
     status, reason, message = world.ready()
     assert (status, reason) == ("False", "InvalidSpec")
     assert message.startswith("spec.template.spec.steps[train].dependsOn: there is no step load")
+    assert world.condition(PIPELINES, "wine", "Stalled")["message"] == message
     assert world.runs() == []
 
 
@@ -196,6 +197,7 @@ async def test_a_run_that_the_api_server_refuses_is_told_and_tried_again(world: 
 
     assert again is not None
     assert world.ready()[:2] == ("False", "RunRefused")
+    assert world.condition(PIPELINES, "wine", "Stalled") is None
     world.kubernetes.objections.clear()
     await world.reconcile()
     assert world.ready()[0] == "True"

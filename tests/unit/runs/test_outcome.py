@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from cairn.api.conditions import ConditionStatus
 from cairn.api.pipelinerun_status import StepStatus
-from cairn.runs.outcome import Outcome, outcome_of
+from cairn.runs.outcome import Outcome, outcome_of, progress_of
 from cairn.runs.stopping import Halt
 from tests.unit.builders import LATER, NOW, run_spec, states, step, step_status
 
@@ -181,3 +182,20 @@ class TestUnderWay:
         retrying = step_status("load", "Retrying", reason="ExitCode", message="No.", nextAttemptTime=LATER)
 
         assert outcome(retrying) == Outcome("Unknown", "Running", f"Step load is tried again at {LATER}: ExitCode: No.")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "progress"),
+    [
+        ("Unknown", "Running", "Reconciling"),
+        ("Unknown", "Pending", "Reconciling"),
+        ("Unknown", "StackNotReady", "Reconciling"),
+        ("Unknown", "Stopping", "Reconciling"),
+        ("Unknown", "Suspended", None),
+        ("True", "Completed", None),
+        ("False", "StepFailed", "Stalled"),
+        ("False", "Cancelled", "Stalled"),
+    ],
+)
+def test_what_is_told_of_a_run_s_progress(status: ConditionStatus, reason: str, progress: str | None):
+    assert progress_of(Outcome(status, reason, "So it stands.")) == progress

@@ -195,6 +195,7 @@ async def test_a_run_that_has_ended_is_not_cancelled_any_more(world: RunWorld):
 
     assert world.succeeded() == ("True", "Completed")
     assert world.status["observedGeneration"] == 2
+    assert {condition["observedGeneration"] for condition in world.status["conditions"]} == {2}
     assert (world.jobs(), world.pods()) == ([FIRST], [POD])
 
 

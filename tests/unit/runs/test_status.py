@@ -4,7 +4,7 @@ from cairn.api.conditions import find_condition
 from cairn.api.pipelinerun_status import PipelineRunStatus, StepCounts, StepStatus
 from cairn.runs.outcome import Outcome
 from cairn.runs.planner import Plan
-from cairn.runs.status import ended_before_start, pending, record, waiting, without_logs
+from cairn.runs.status import acknowledged, ended_before_start, pending, record, waiting, without_logs
 from tests.unit.builders import EARLIER, LATER, NOW, kubernetes_stack, run_spec, states, step, step_status
 
 RUNNING = Outcome("Unknown", "Running", "Steps under way: load.")
@@ -24,7 +24,11 @@ def test_a_run_starts_with_its_first_status():
     status = record(PipelineRunStatus(), planned(RUNNING, load="Queued", train="Pending"), kubernetes_stack(), 1, NOW)
 
     assert (status.start_time, status.completion_time, status.duration_seconds) == (NOW, None, None)
-    assert conditions(status) == {"Succeeded": ("Unknown", "Running"), "Finished": ("False", "Running")}
+    assert conditions(status) == {
+        "Succeeded": ("Unknown", "Running"),
+        "Finished": ("False", "Running"),
+        "Reconciling": ("True", "Running"),
+    }
     assert status.steps_summary == "0/2"
 
 
@@ -41,7 +45,11 @@ def test_a_run_keeps_its_start_and_gets_its_end():
 def test_a_run_that_failed_has_finished_too():
     status = record(PipelineRunStatus(), planned(FAILED, load="Failed", train="Skipped"), None, 1, NOW)
 
-    assert conditions(status) == {"Succeeded": ("False", "StepFailed"), "Finished": ("True", "StepFailed")}
+    assert conditions(status) == {
+        "Succeeded": ("False", "StepFailed"),
+        "Finished": ("True", "StepFailed"),
+        "Stalled": ("True", "StepFailed"),
+    }
 
 
 def test_the_same_state_gives_the_same_status_later():
@@ -140,3 +148,12 @@ def test_no_step_s_state_is_left_out_of_the_counts():
 
     assert status.step_counts is not None
     assert set(status.step_counts.model_dump().values()) == {1}
+
+
+def test_what_changes_after_the_end_leaves_the_end_true_of_the_new_spec_too():
+    ended = record(PipelineRunStatus(), planned(COMPLETED, load="Succeeded"), None, 1, NOW)
+
+    status = acknowledged(ended, 2)
+
+    assert (status.observed_generation, {item.observed_generation for item in status.conditions}) == (2, {2})
+    assert conditions(status) == conditions(ended)

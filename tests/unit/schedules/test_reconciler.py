@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cairn.api.base import JsonObject
+from cairn.api.crd import UNSEEN
 from cairn.api.time import parse
 from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINE_SCHEDULES, PIPELINES
 from cairn.schedules.reconciler import PipelineScheduleReconciler
@@ -239,11 +240,32 @@ async def test_a_suspended_schedule_is_written_once(world: ScheduleWorld):
     assert not world.kubernetes.requests
 
 
+async def test_times_count_from_its_creation_where_the_api_server_gives_what_is_new_a_status(world: ScheduleWorld):
+    world.apply(PIPELINE_SCHEDULES, {**schedule_body(), "status": UNSEEN})
+
+    await world.at(1.5)
+
+    assert world.hours() == [1]
+
+
+async def test_one_that_can_never_start_a_run_is_stalled_until_it_is_mended(world: ScheduleWorld):
+    world.schedule(schedule="0 0 31 2 *")
+    await world.at(1)
+    assert world.is_("Stalled") == ("True", "InvalidSpec")
+
+    world.schedule(schedule="0 * * * *")
+    await world.at(1.1)
+
+    assert world.condition(PIPELINE_SCHEDULES, "nightly", "Stalled") is None
+    assert world.events() == [("Warning", "InvalidSpec"), ("Normal", "Scheduled")]
+
+
 async def test_it_waits_for_its_pipeline_and_then_catches_up(world: ScheduleWorld):
     world.kubernetes.remove(PIPELINES, "ml", "wine")
     world.schedule()
     await world.at(2)
     assert world.is_("Ready") == ("False", "PipelineNotFound")
+    assert world.condition(PIPELINE_SCHEDULES, "nightly", "Stalled") is None
 
     world.pipeline()
     await world.at(2.5)

@@ -92,6 +92,7 @@ async def test_a_component_that_is_not_checked_yet_is_no_event(world: StackWorld
     await world.reconcile("production")
 
     assert world.ready() == ("False", "ComponentsNotChecked")
+    assert world.condition(STACKS, "production", "Reconciling")["reason"] == "ComponentsNotChecked"
     assert world.events() == []
 
 
@@ -125,6 +126,7 @@ async def test_a_spec_that_this_version_does_not_understand(world: StackWorld):
     await world.reconcile("production")
 
     assert world.ready() == ("False", "InvalidSpec")
+    assert world.condition(STACKS, "production", "Stalled")["reason"] == "InvalidSpec"
 
 
 async def test_a_stack_that_is_gone_is_nothing_to_do(world: StackWorld):

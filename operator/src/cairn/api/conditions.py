@@ -13,6 +13,15 @@ from pydantic import Field
 from cairn.api.base import JsonObject, Model, Timestamp
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+Progress = Literal["Reconciling", "Stalled"]
+"""Conditions that are there only while they are True: the operator is at work, or comes no further (docs/decisions/0012).
+
+https://github.com/kubernetes-sigs/cli-utils/blob/v0.37.2/pkg/kstatus/README.md
+"""
+RECONCILING: Progress = "Reconciling"
+STALLED: Progress = "Stalled"
+INVALID_SPEC = "InvalidSpec"
+"""Reason, of every kind, of a spec that this operator cannot carry out."""
 
 
 class Condition(Model):
@@ -55,6 +64,25 @@ def set_condition(
     if old is None:
         return [*kept, new]
     return [new if condition.type == type_ else condition for condition in kept]
+
+
+def with_progress(
+    conditions: Iterable[Condition], progress: Progress | None, told_by: str, now: str
+) -> list[Condition]:
+    """Return the conditions with that of `Reconciling` and `Stalled` which holds, in the words of the condition `told_by`."""
+    kept = [condition for condition in conditions if condition.type not in {RECONCILING, STALLED} - {progress}]
+    cause = find_condition(kept, told_by)
+    if progress is None or cause is None:
+        return kept
+    return set_condition(
+        kept,
+        progress,
+        status="True",
+        reason=cause.reason,
+        message=cause.message,
+        generation=cause.observed_generation,
+        now=now,
+    )
 
 
 def find_condition(conditions: Sequence[Condition], type_: str) -> Condition | None:

@@ -21,6 +21,9 @@ KEPT = frozenset(
     }
 )  # fmt: skip
 
+UNSEEN = {"observedGeneration": -1}
+"""Status of an object that the operator has not looked at: what has none would be ready for those who go by conditions."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -68,7 +71,7 @@ class Kind:
                 "kind": {"type": "string", "description": self.kind},
                 "metadata": {"type": "object", **self._metadata()},
                 "spec": structural_schema(self.spec),
-                "status": structural_schema(self.status),
+                "status": {**structural_schema(self.status), "default": UNSEEN},
             },
         }
         return {

@@ -172,11 +172,13 @@ class PipelineStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
         description="`Ready`: whether runs can be made from the pipeline. `LastRunSucceeded`, where changes start runs: how the "
-        "last one ended, Unknown while it runs.",
+        "last one ended, Unknown while it runs. `Stalled`, while only another spec can mend it.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
-        default=None, description="The generation of the spec that the status is about.", ge=0
+        default=None,
+        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
+        ge=-1,
     )
     revision: str | None = Field(
         default=None,

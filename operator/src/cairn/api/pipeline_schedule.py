@@ -135,11 +135,13 @@ class PipelineScheduleStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
         description="`Ready`: whether runs can be started. `Suspended`: whether `suspend` is set. `LastRunSucceeded`: how the last "
-        "run ended, Unknown while it runs.",
+        "run ended, Unknown while it runs. `Stalled`, while only another spec can mend it.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
-        default=None, description="The generation of the spec that the status is about.", ge=0
+        default=None,
+        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
+        ge=-1,
     )
     observed_schedule: str | None = Field(
         default=None, description="`schedule` and `timeZone` that the times below are of.", max_length=200

@@ -215,11 +215,14 @@ class PipelineRunStatus(Model):
         default=(),
         description="`Succeeded`: Unknown while it runs, then True or False. `Finished`: True at either end. `Tracked`, where "
         "the stack has an experiment tracker: whether all that has happened is recorded there. `Registered`, where artifacts are "
-        "to be registered: whether they are.",
+        "to be registered: whether they are. `Reconciling`, until it ends or is suspended. `Stalled`, where it has failed or was "
+        "cancelled.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
-        default=None, description="The generation of the spec that the status is about.", ge=0
+        default=None,
+        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
+        ge=-1,
     )
     start_time: Timestamp | None = Field(default=None, description="When the run was accepted.")
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")

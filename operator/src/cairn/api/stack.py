@@ -82,11 +82,14 @@ class StackStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
         description="`Ready`: whether runs can use the stack. `Default`, where its annotation asks for that: whether runs "
-        "without a stackRef use it.",
+        "without a stackRef use it. `Reconciling`, while components are checked for the first time. `Stalled`, while only another "
+        "spec can mend it.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: int | None = Field(
-        default=None, description="The generation of the spec that the status is about.", ge=0
+        default=None,
+        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
+        ge=-1,
     )
     orchestrator: str | None = Field(default=None, description="The orchestrator's flavor.", max_length=63)
     artifact_store: str | None = Field(default=None, description="The artifact store's flavor.", max_length=63)

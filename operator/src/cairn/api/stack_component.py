@@ -24,11 +24,14 @@ class StackComponentStatus(Model):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
         default=(),
         description="`Ready`: whether the component was seen to work; Unknown where that could not be found out. "
-        "`InUse`: deletion waits for Stacks that use it.",
+        "`InUse`: deletion waits for Stacks that use it. `Reconciling`, while Helm is at work on it. `Stalled`, while only another "
+        "spec can mend it.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     observed_generation: int | None = Field(
-        default=None, description="The generation of the spec that the status is about.", ge=0
+        default=None,
+        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
+        ge=-1,
     )
     type: str | None = Field(default=None, description="The component's type, such as artifactStore.", max_length=63)
     flavor: str | None = Field(default=None, description="The component's flavor, such as s3.", max_length=63)

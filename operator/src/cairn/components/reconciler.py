@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import ConditionStatus, condition_of, find_condition, set_condition
+from cairn.api.conditions import (
+    INVALID_SPEC,
+    ConditionStatus,
+    condition_of,
+    find_condition,
+    set_condition,
+    with_progress,
+)
 from cairn.api.deletion import is_being_deleted, is_held
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
@@ -20,6 +27,7 @@ from cairn.clients.store import Key
 from cairn.components.base import Release, Verdict
 from cairn.components.errors import ComponentError
 from cairn.components.neighbours import Neighbours
+from cairn.components.progress import UNKNOWN_FLAVOR, progress_of
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load, loaded
 from cairn.components.releases.keeper import ReleaseKeeper
 from cairn.components.releases.verdicts import UPGRADE_FAILED
@@ -124,9 +132,9 @@ class ComponentReconciler:
         try:
             flavor = load(body)
         except UnknownFlavorError as error:
-            return self._keep(key, basis, Verdict.failed("UnknownFlavor", f"{error}; upgrade the operator."))
+            return self._keep(key, basis, Verdict.failed(UNKNOWN_FLAVOR, f"{error}; upgrade the operator."))
         except ValidationError as error:
-            return self._keep(key, basis, Verdict.failed("InvalidSpec", f"{first_problem(error)}."))
+            return self._keep(key, basis, Verdict.failed(INVALID_SPEC, f"{first_problem(error)}."))
         neighbours = Neighbours(self._cluster, key[0])
         secrets = tuple((name, neighbours.version_of_secret(name)) for name in sorted(flavor.secrets))
         basis = replace(basis, secrets=secrets, neighbours=self._versions(key, flavor))
@@ -201,6 +209,7 @@ class ComponentReconciler:
                 generation=metadata["generation"],
                 now=timestamp(now),
             )
+        conditions = with_progress(conditions, progress_of(verdict), READY, timestamp(now))
         type_, flavor = _type_and_flavor(body)
         changed = (
             tuple(conditions) != old.conditions or verdict.endpoint != old.endpoint or users != (old.used_by or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import find_condition
+from cairn.api.conditions import INVALID_SPEC, find_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipeline import LastRun, PipelineSpec, PipelineStatus
 from cairn.api.time import timestamp
@@ -31,7 +31,6 @@ from cairn.runs.outcome import Outcome
 from cairn.runs.pipeline_runs import revision_of
 from cairn.runs.pipeline_validation import problem_of_pipeline
 
-INVALID_SPEC = "InvalidSpec"
 VALID = Outcome("True", "Valid", "Runs can be made from it.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from cairn.api.base import JsonObject
-from cairn.api.conditions import Condition, condition_of, set_condition
+from cairn.api.conditions import INVALID_SPEC, STALLED, Condition, Progress, condition_of, set_condition, with_progress
 from cairn.api.deletion import is_being_deleted
 from cairn.api.ownership import controller_of
 from cairn.clients.cluster import Cluster
@@ -77,7 +77,7 @@ def standing(cluster: Cluster, namespace: str, name: str, known: Condition | Non
 
 def with_ready(conditions: Iterable[Condition], ready: Outcome, generation: int, now: str) -> list[Condition]:
     """Return the conditions, with whether runs can be started."""
-    return set_condition(
+    told = set_condition(
         conditions,
         READY,
         status=ready.status,
@@ -86,6 +86,12 @@ def with_ready(conditions: Iterable[Condition], ready: Outcome, generation: int,
         generation=generation,
         now=now,
     )
+    return with_progress(told, progress_of(ready), READY, now)
+
+
+def progress_of(ready: Outcome) -> Progress | None:
+    """Return whether only another spec can make a Pipeline or PipelineSchedule Ready; how its runs end is no part of that."""
+    return STALLED if ready.reason == INVALID_SPEC else None
 
 
 async def tell_of_ready(cluster: Cluster, body: JsonObject, ready: Outcome, action: str) -> None:

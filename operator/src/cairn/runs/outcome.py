@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cairn.api.conditions import ConditionStatus
+from cairn.api.conditions import RECONCILING, STALLED, ConditionStatus, Progress
 from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import StepStatus
 from cairn.runs.observation import POD_DELETED
@@ -18,6 +18,8 @@ STACK_NOT_READY = "StackNotReady"
 PIPELINE_NOT_READY = "PipelineNotReady"
 EARLIER_RUN_NOT_READY = "EarlierRunNotReady"
 PODS_NOT_ADMITTED = "PodsNotAdmitted"
+RUNNING = "Running"
+SUSPENDED = "Suspended"
 STOPPING = "Stopping"
 
 
@@ -35,7 +37,14 @@ class Outcome:
         return self.status != "Unknown"
 
 
-KEEPING = Outcome("Unknown", "Running", "All steps have ended; what they leave is being kept in the artifact store.")
+KEEPING = Outcome("Unknown", RUNNING, "All steps have ended; what they leave is being kept in the artifact store.")
+
+
+def progress_of(outcome: Outcome) -> Progress | None:
+    """Return whether a run goes on or has failed; a suspended one is as its spec wants it to be."""
+    if not outcome.finished:
+        return None if outcome.reason == SUSPENDED else RECONCILING
+    return STALLED if outcome.status == "False" else None
 
 
 def outcome_of(spec: RunSpec, steps: Sequence[StepStatus], halt: Halt | None, held: str) -> Outcome:
@@ -44,19 +53,19 @@ def outcome_of(spec: RunSpec, steps: Sequence[StepStatus], halt: Halt | None, he
         return _end(spec, steps)
     active = [step for step in steps if step.state in ACTIVE]
     if is_suspended(spec, halt) and not active:
-        return Outcome("Unknown", "Suspended", "The run is suspended; set spec.suspend to false to go on.")
+        return Outcome("Unknown", SUSPENDED, "The run is suspended; set spec.suspend to false to go on.")
     if halt is not None:
         return Outcome("Unknown", STOPPING, f"{halt.message} {_until_the_end(spec, steps, active, held)}"[:4096])
     if held and not active:
         return Outcome("Unknown", STACK_NOT_READY, held[:4096])
     if failed := _failed(steps):
         message = f"Step {failed[0].name} failed: {failed[0].reason}; independent steps go on."
-        return Outcome("Unknown", "Running", message)
+        return Outcome("Unknown", RUNNING, message)
     troubled = _troubled(steps)
     if troubled is not None:
         goes_on = troubled.state == "Retrying" or any(_runs(step) for step in active)
-        return Outcome("Unknown", "Running" if goes_on else PENDING, _trouble(troubled))
-    return Outcome("Unknown", "Running", _progress(active))
+        return Outcome("Unknown", RUNNING if goes_on else PENDING, _trouble(troubled))
+    return Outcome("Unknown", RUNNING, _progress(active))
 
 
 def _end(spec: RunSpec, steps: Sequence[StepStatus]) -> Outcome:

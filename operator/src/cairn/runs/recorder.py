@@ -12,7 +12,7 @@ from cairn.clients.kubernetes import PIPELINE_RUNS, TooLargeError
 from cairn.runs.outcome import PENDING, PODS_NOT_ADMITTED, Outcome
 from cairn.runs.registration import REGISTERED_CONDITION, REGISTERING
 from cairn.runs.states import ENDED
-from cairn.runs.status import SUCCEEDED_CONDITION, without_logs
+from cairn.runs.status import SUCCEEDED_CONDITION, acknowledged, without_logs
 from cairn.runs.stopping import CANCELLED
 
 NO_EVENT = frozenset({"Running"})
@@ -65,7 +65,7 @@ class RunRecorder:
         """Record that a change after the end (of `suspend`, `cancel`) was seen: it changes nothing."""
         generation = int(body["metadata"]["generation"])
         if status.observed_generation != generation:
-            await self._patch(body, status.model_copy(update={"observed_generation": generation}), confirm=False)
+            await self._patch(body, acknowledged(status, generation), confirm=False)
 
     async def tell(self, body: JsonObject, old: PipelineRunStatus, new: PipelineRunStatus) -> JsonObject | None:
         """Write what a status says more of a run that has ended: how it is recorded, and what became of its models.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from cairn.api.conditions import Condition, set_condition
+from cairn.api.conditions import Condition, set_condition, with_progress
 from cairn.api.pipelinerun import RunSpec
 from cairn.api.pipelinerun_status import AttemptStatus, PipelineRunStatus, StepCounts, StepStatus
 from cairn.api.time import seconds_between
 from cairn.runs import states
-from cairn.runs.outcome import Outcome
+from cairn.runs.outcome import Outcome, progress_of
 from cairn.runs.planner import Plan
 from cairn.stacks.resolution import UsableStack
 
@@ -84,6 +84,14 @@ def ended_before_start(
     )
 
 
+def acknowledged(status: PipelineRunStatus, generation: int) -> PipelineRunStatus:
+    """Return the status of a run that has ended, of a later generation: nothing of the spec that may change changes the end."""
+    conditions = tuple(
+        condition.model_copy(update={"observed_generation": generation}) for condition in status.conditions
+    )
+    return status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+
+
 def without_logs(status: PipelineRunStatus) -> PipelineRunStatus:
     """Return the status without what only explains: for a run that is as large as the API server keeps objects."""
     steps = tuple(
@@ -125,7 +133,7 @@ def _conditions(old: Sequence[Condition], outcome: Outcome, generation: int, now
         generation=generation,
         now=now,
     )
-    return tuple(finished)
+    return tuple(with_progress(finished, progress_of(outcome), SUCCEEDED_CONDITION, now))
 
 
 def _summary(steps: Sequence[StepStatus]) -> str:

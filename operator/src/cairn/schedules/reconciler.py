@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import find_condition
+from cairn.api.conditions import INVALID_SPEC, find_condition
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipeline import PipelineSpec
 from cairn.api.pipeline_schedule import PipelineScheduleSpec, PipelineScheduleStatus, ScheduledRun
@@ -42,7 +42,6 @@ from cairn.schedules.status import counted_from, settled_until, with_newest_run,
 from cairn.schedules.times import InvalidScheduleError, Times
 
 PIPELINE_NOT_FOUND = "PipelineNotFound"
-INVALID_SPEC = "InvalidSpec"
 SCHEDULED = Outcome("True", "Scheduled", "A run is started at each of its times.")
 
 

@@ -25,7 +25,7 @@ def counted_from(
     observed = f"{spec.schedule} {spec.time_zone}"
     suspended = find_condition(old.conditions, SUSPENDED)
     is_resumed = suspended is not None and suspended.status == "True" and not spec.suspend
-    if not body.get("status"):
+    if not old.conditions:  # it is seen for the first time
         since = body["metadata"]["creationTimestamp"]
     elif old.active_since is None or old.observed_schedule != observed or is_resumed:
         since = timestamp(now)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from cairn.api.base import JsonObject
-from cairn.api.conditions import find_condition, set_condition
+from cairn.api.conditions import find_condition, set_condition, with_progress
 from cairn.api.deletion import is_being_deleted
 from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
@@ -16,6 +16,7 @@ from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
+from cairn.stacks.progress import progress_of
 from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolution, resolve_stack
 from cairn.stacks.usability import Usability
 
@@ -99,6 +100,7 @@ class StackReconciler:
                 generation=metadata["generation"],
                 now=now,
             )
+        conditions = with_progress(conditions, progress_of(resolution), READY, now)
         new = StackStatus(
             conditions=tuple(conditions),
             observed_generation=metadata["generation"],

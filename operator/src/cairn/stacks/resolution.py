@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import condition_of
+from cairn.api.conditions import INVALID_SPEC, condition_of
 from cairn.api.deletion import is_being_deleted
 from cairn.api.pipelinerun_status import ResolvedComponent, ResolvedStack
 from cairn.api.pod_template import EnvVar, PodTemplate
@@ -30,13 +30,16 @@ from cairn.components.base import (
 )
 from cairn.components.orchestrator.local import Local as LocalOrchestrator
 from cairn.components.orchestrator.local import LocalConfig as LocalOrchestratorConfig
+from cairn.components.progress import UNKNOWN_FLAVOR
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
 from cairn.components.usage import references
 from cairn.stacks.rules import incompatibilities
 
 NOT_CHECKED = "NotChecked"
+WRONG_TYPE = "WrongType"
 COMPONENTS_NOT_CHECKED = "ComponentsNotChecked"
 """Reason of a Stack that lacks nothing but the first check of a component, which is on its way."""
+COMPONENTS_INCOMPATIBLE = "ComponentsIncompatible"
 
 FindComponent = Callable[[str], JsonObject | None]
 """Returns the StackComponent of that name in the stack's namespace, or None."""
@@ -95,7 +98,7 @@ def resolve(name: str, spec: StackSpec, find: FindComponent) -> Resolution:
     flavors = [flavor for _, flavor, _ in found if flavor is not None]
     misfits = tuple(incompatibilities(flavors))
     if misfits:
-        return Resolution(statuses, None, "ComponentsIncompatible", "; ".join(misfits))
+        return Resolution(statuses, None, COMPONENTS_INCOMPATIBLE, "; ".join(misfits))
     specs = [component["spec"] for _, _, component in found if component is not None]
     stack = _usable(
         name,
@@ -122,7 +125,7 @@ def resolve_stack(cluster: Cluster, key: Key, body: JsonObject) -> Resolution:
     try:
         spec = StackSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        return Resolution((), None, "InvalidSpec", first_problem(error))
+        return Resolution((), None, INVALID_SPEC, first_problem(error))
     return resolve(key[1], spec, lambda name: cluster.components.get((key[0], name)))
 
 
@@ -144,11 +147,11 @@ def _component(type_: str, name: str, body: JsonObject | None) -> tuple[Componen
     try:
         flavor = load(body)
     except UnknownFlavorError as error:
-        return status("UnknownFlavor", f"{error}; upgrade the operator"), None
+        return status(UNKNOWN_FLAVOR, f"{error}; upgrade the operator"), None
     except ValidationError as error:
-        return status("InvalidSpec", f"its spec is not valid: {first_problem(error)}"), None
+        return status(INVALID_SPEC, f"its spec is not valid: {first_problem(error)}"), None
     if flavor.type != type_:
-        return status("WrongType", f"it is of type {flavor.type}; name one of type {type_}", flavor=flavor.flavor), None
+        return status(WRONG_TYPE, f"it is of type {flavor.type}; name one of type {type_}", flavor=flavor.flavor), None
     ready = condition_of(body, "Ready")
     metadata = body["metadata"]
     # a deletion raises the generation, without a change of the spec

@@ -9,6 +9,7 @@ from cairn.api.base import GROUP, JsonObject
 from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import Release, Surroundings
 from cairn.components.experiment_tracker.mlflow.server_config import Server
+from cairn.components.progress import STORE_NOT_SUITABLE
 from cairn.components.releases.values import merged
 from cairn.components.secrets import UnusableError
 
@@ -67,7 +68,7 @@ def _bucket(server: Server, surroundings: Surroundings) -> S3 | None:
         raise UnusableError("ArtifactStoreNotFound", message)
     if not isinstance(store, S3):
         message = f"StackComponent {name} is {store.type}.{store.flavor}, and MLflow needs a bucket: name one of artifactStore.s3."
-        raise UnusableError("ArtifactStoreNotSuitable", message)
+        raise UnusableError(STORE_NOT_SUITABLE, message)
     return store
 
 

@@ -17,6 +17,7 @@ from cairn.components.experiment_tracker.mlflow.chart_values import path_of, rel
 from cairn.components.experiment_tracker.mlflow.client import PARENT_TAG, MLflowClient
 from cairn.components.experiment_tracker.mlflow.config import MLflowConfig
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
+from cairn.components.progress import INVALID_NAME
 from cairn.components.records import TrackerUnavailableError
 from cairn.components.releases.naming import release_name
 from cairn.components.secrets import (
@@ -86,7 +87,7 @@ class MLflowTracker(ExperimentTracker[MLflowConfig]):
                 f"The server's Service, {release_name(self.name)}, must begin with a letter: create the StackComponent with a name "
                 "that does."
             )
-            raise UnusableError("InvalidName", message)
+            raise UnusableError(INVALID_NAME, message)
         if server is not None and server.postgresql is not None:
             ref = server.postgresql.uri_secret_ref
             credential(await secret_named(kubernetes, self.namespace, ref.name), ref.key)

@@ -1,0 +1,1 @@
+"""What tools that know kstatus make of Cairn's objects, told by kstatus itself (docs/decisions/0012)."""
