@@ -8,6 +8,7 @@ import pytest
 
 from cluster import Body, Cluster, condition
 from manifests import HOLD, component, pipeline, python, run, run_of, schedule_of, stack
+from polling import poll
 
 EVERY_YEAR = "0 0 1 1 *"
 
@@ -91,3 +92,29 @@ def test_what_can_never_be_used_is_stalled_until_it_is_written_otherwise(namespa
     body = namespace.get("Stack", "production")
     assert body is not None
     assert "Stalled" not in types(body)
+
+
+def test_events_tell_what_has_changed_once(namespace: Cluster) -> None:
+    namespace.create(run("bad", [python("train", "raise SystemExit(1)")]))
+    namespace.finished("bad")
+    namespace.apply(pipeline("wine", [python("train", "pass")]))
+    namespace.apply(schedule_of("wine", "yearly", EVERY_YEAR))
+    wait(namespace, "pipelineschedule/yearly", "Ready", seconds=30)
+
+    namespace.patch("PipelineSchedule", "yearly", {"spec": {"suspend": True}})
+
+    events = poll(
+        lambda: told(namespace, "PipelineSchedule", "yearly"),
+        lambda events: len(events) > 1,
+        30,
+        "no Event of a change",
+    )
+    assert events == [("Normal", "Scheduled"), ("Normal", "Suspended")]
+    assert told(namespace, "PipelineRun", "bad").count(("Warning", "StepFailed")) == 1
+    assert {"Reconciling", "Stalled"}.isdisjoint(reason for _, reason in told(namespace, "PipelineRun", "bad"))
+
+
+def told(namespace: Cluster, kind: str, name: str) -> list[tuple[str, str]]:
+    """Return type and reason of each Event about an object, in their order."""
+    events = sorted(namespace.events(kind, name), key=lambda event: event["eventTime"])
+    return [(event["type"], event["reason"]) for event in events]

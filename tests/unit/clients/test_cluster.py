@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cairn.api.base import FINALIZER, JsonObject
+from cairn.clients.condition_events import Told
+from cairn.clients.event_allowance import AT_ONCE
 from cairn.clients.kubernetes import STACKS, ApiError, ConflictError
 from cairn.clients.store import key_of
 from tests.unit.builders import NOW, stack_body
@@ -34,7 +36,7 @@ def stack(world: World, **status: object) -> JsonObject:
 
 
 async def write(world: World, body: JsonObject, status: JsonObject, *, confirm: bool = False) -> JsonObject | None:
-    return await world.cluster.write_status(STACKS, world.cluster.stacks, body, status, confirm=confirm)
+    return await world.cluster.write_status(STACKS, world.cluster.stacks, body, status, tell=(), confirm=confirm)
 
 
 class TestStatus:
@@ -176,6 +178,50 @@ async def test_runs_jobs_and_pods_are_found_by_what_they_belong_to(world: World)
     assert world.cluster.jobs.indexed("ml", "wine-1") == world.cluster.pods.indexed("ml", "wine-1") == [job]
 
 
+class TestEventsOfConditions:
+    READY = (Told("Ready", "Resolve"),)
+
+    def status(self, reason: str) -> JsonObject:
+        ready = {"type": "Ready", "status": "True", "reason": reason, "message": "So it stands."}
+        return {"conditions": [ready], "observedGeneration": 1}
+
+    async def write(self, world: World, body: JsonObject, reason: str) -> JsonObject | None:
+        stacks = world.cluster.stacks
+        return await world.cluster.write_status(STACKS, stacks, body, self.status(reason), tell=self.READY)
+
+    async def test_a_change_that_is_written_is_told(self, world: World):
+        await self.write(world, stack(world), "Checked")
+
+        assert world.events() == [("Normal", "Checked")]
+
+    async def test_a_change_is_told_once(self, world: World):
+        written = await self.write(world, stack(world), "Checked")
+        assert written is not None
+
+        await self.write(world, written, "Checked")
+
+        assert world.events() == [("Normal", "Checked")]
+
+    async def test_a_change_that_could_not_be_written_is_told_when_it_is(self, world: World):
+        body = stack(world)
+        world.kubernetes.objections[PATCH] = lambda _: ConflictError(409, "Conflict", "It has changed.")
+        with pytest.raises(ConflictError):
+            await self.write(world, body, "Checked")
+        assert world.events() == []
+
+        world.kubernetes.objections.clear()
+        await self.write(world, body, "Checked")
+
+        assert world.events() == [("Normal", "Checked")]
+
+    async def test_of_an_object_that_is_gone_nothing_is_told(self, world: World):
+        body = stack(world)
+        world.kubernetes.objects.clear()
+
+        assert await self.write(world, body, "Checked") is None
+        assert world.events() == []
+
+
 class TestEvents:
     async def record(self, world: World, body: JsonObject) -> None:
         await world.cluster.events.record(body, "Warning", "BucketNotFound", "Check", "x" * 2000)
@@ -195,6 +241,13 @@ class TestEvents:
         await self.record(world, {**body, "metadata": {**body["metadata"], "name": "n" * 253}})
 
         assert all(len(place[2]) <= 253 for place in world.kubernetes.objects)
+
+    async def test_an_object_that_flaps_does_not_fill_the_cluster(self, world: World):
+        body = stack(world)
+        for _ in range(100):
+            await self.record(world, body)
+
+        assert len(world.events()) == AT_ONCE
 
     async def test_an_event_that_cannot_be_written_holds_up_nothing(self, world: World):
         world.kubernetes.objections["create events"] = lambda _: ApiError(403, "Forbidden", NOW)

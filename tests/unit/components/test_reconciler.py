@@ -90,6 +90,23 @@ async def test_a_failure_is_told_with_its_reason(world: ComponentWorld):
     assert world.events() == [("Warning", "BucketNotFound")]
 
 
+async def test_a_component_that_is_found_broken_and_mended_tells_both(world: ComponentWorld):
+    for verdict in (GOOD, BAD, BAD, GOOD):
+        world.verdict = verdict
+        world.seconds += 300
+        await world.reconcile()
+
+    assert world.events() == [("Normal", "Checked"), ("Warning", "BucketNotFound"), ("Normal", "Checked")]
+
+
+async def test_what_helm_does_not_tell_is_a_warning(world: ComponentWorld):
+    world.verdict = Verdict.unknown("HelmFailed", "Look at the operator's log.")
+
+    await world.reconcile()
+
+    assert world.events() == [("Warning", "HelmFailed")]
+
+
 async def test_a_spec_that_no_check_can_find_usable_is_stalled_until_it_is_another(world: ComponentWorld):
     world.apply(STACK_COMPONENTS, component_body("bucket", {"artifactStore": {"tape": {}}}))
     await world.reconcile()

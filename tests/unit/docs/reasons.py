@@ -35,7 +35,7 @@ OTHER_WORDS = {
             Age Artifacts Endpoint Flavor Last Message Metrics Next Orchestrator Policy Reason Record Revision Run Runs Schedule
             Seconds Status Step Steps Tracker Type Zone""",
         "the status of a condition, or the type of an Event": "False Normal True Warning",
-        "what the operator did, in an Event": "Check Delete KeepLogs Reconcile Register Resolve Start Stop Validate",
+        "what the operator did, in an Event": "Check Delete KeepLogs Reconcile Register Resolve Start Stop Suspend Track Validate",
         "the state of a step, an attempt or a registration": "Approved Failed Queued Refused Retrying Skipped Waiting",
         "whose fault an end is": "Disruption Stopped Surroundings",
         "a value of a field of Cairn's kinds": """
@@ -52,6 +52,7 @@ OTHER_WORDS = {
             SignatureDoesNotMatch TokenRefreshRequired XAdminUserNotFound XMinioStorageFull""",
         "a key, or the code of an error, of Kubeflow Pipelines": "InvalidInputError Overrides",
         "what a Job's condition says of its end": "Complete",
+        "what stands for a reason in a metric": "NotSeenYet",
         "what MLflow is told of a run that somebody has deleted": "Deleted",
         "what is told of a container of which the kubelet gives no cause, within a message": "Error",
     }.items()

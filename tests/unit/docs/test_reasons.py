@@ -32,7 +32,7 @@ def test_what_the_page_has_from_kubernetes_is_not_given_by_the_code():
 
 
 def test_a_reason_that_is_given_where_it_is_used_is_found():
-    assert {"Checked", "SeveralDefaults"} <= given_reasons().keys()
+    assert {"Checked", "OnlyDefault"} <= given_reasons().keys()
 
 
 def test_a_word_that_is_only_mentioned_beside_an_entry_is_none():

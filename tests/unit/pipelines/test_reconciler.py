@@ -92,6 +92,7 @@ async def test_what_is_wrong_with_its_steps_is_said_where_it_is_written(world: P
     assert message.startswith("spec.template.spec.steps[train].dependsOn: there is no step load")
     assert world.condition(PIPELINES, "wine", "Stalled")["message"] == message
     assert world.runs() == []
+    assert world.events() == [("Warning", "InvalidSpec")]
 
 
 async def test_what_only_a_stack_can_tell_is_left_to_the_runs(world: PipelineWorld):
@@ -201,6 +202,7 @@ async def test_a_run_that_the_api_server_refuses_is_told_and_tried_again(world: 
     world.kubernetes.objections.clear()
     await world.reconcile()
     assert world.ready()[0] == "True"
+    assert world.events() == [("Warning", "RunRefused"), ("Normal", "RunStarted"), ("Normal", "Valid")]
 
 
 async def test_a_run_that_is_gone_is_not_made_again(world: PipelineWorld):
@@ -227,6 +229,7 @@ async def test_a_run_that_is_gone_before_it_has_ended_is_not_said_to_run(world: 
     await world.reconcile()
 
     assert world.last_run() == ("Unknown", "RunDeleted")
+    assert world.events()[-1] == ("Normal", "RunDeleted")
 
 
 async def test_a_change_of_a_step_starts_another_run(world: PipelineWorld):
@@ -273,6 +276,27 @@ async def test_it_says_how_its_run_stands(world: PipelineWorld):
 
     assert world.last_run() == ("False", "StepFailed")
     assert world.ready()[0] == "True"
+
+
+async def test_an_event_tells_how_each_run_ends(world: PipelineWorld):
+    for image in ("wine:1", "wine:2"):
+        world.pipeline(step("train", image=image))
+        await world.reconcile()
+        for status, reason in (("Unknown", "Pending"), ("Unknown", "Running"), ("False", "StepFailed")):
+            world.run_is(world.runs()[-1], status, reason)
+            await world.reconcile()
+
+    ran = [("Normal", "RunStarted"), ("Warning", "StepFailed")]
+    assert [event for event in world.events() if event[1] != "Valid"] == ran * 2
+
+
+async def test_a_new_version_that_is_wrong_in_another_way_is_told(world: PipelineWorld):
+    for needs in ("load", "clean"):
+        world.pipeline(step("train", dependsOn=[needs]))
+        for _ in range(2):
+            await world.reconcile()
+
+    assert world.events() == [("Warning", "InvalidSpec")] * 2
 
 
 async def test_the_progress_of_its_run_costs_no_writes(world: PipelineWorld):

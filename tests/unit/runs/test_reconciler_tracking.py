@@ -180,6 +180,7 @@ async def test_what_a_tracker_does_not_take_is_told(world: RunWorld):
     condition = world.condition(PIPELINE_RUNS, RUN.name, "Tracked")
     assert (condition["status"], condition["reason"]) == ("False", "RequestRefused")
     assert REFUSED.message in condition["message"]
+    assert world.events() == [("Warning", "RequestRefused")]
     world.reconciler.stop()
 
 

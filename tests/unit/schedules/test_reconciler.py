@@ -196,6 +196,10 @@ async def test_while_suspended_nothing_is_started_and_nothing_is_caught_up(world
 
     assert world.hours() == [3]
     assert world.is_("Suspended") == ("False", "Active")
+    assert [event for event in world.events() if event[1] in {"Suspended", "Active"}] == [
+        ("Normal", "Suspended"),
+        ("Normal", "Active"),
+    ]
 
 
 async def test_other_times_count_from_the_moment_that_they_are_seen(world: ScheduleWorld):
@@ -266,6 +270,7 @@ async def test_it_waits_for_its_pipeline_and_then_catches_up(world: ScheduleWorl
     await world.at(2)
     assert world.is_("Ready") == ("False", "PipelineNotFound")
     assert world.condition(PIPELINE_SCHEDULES, "nightly", "Stalled") is None
+    assert ("Warning", "PipelineNotFound") in world.events()
 
     world.pipeline()
     await world.at(2.5)
@@ -329,6 +334,7 @@ async def test_it_says_how_its_last_run_ended(world: ScheduleWorld):
     assert world.is_("LastRunSucceeded") == ("False", "StepFailed")
     assert world.status["lastRun"]["reason"] == "StepFailed"
     assert world.status["activeRuns"] == 0
+    assert world.events() == [("Normal", "RunStarted"), ("Normal", "Scheduled"), ("Warning", "StepFailed")]
 
 
 async def test_runs_beyond_its_limits_are_deleted_oldest_first(world: ScheduleWorld):

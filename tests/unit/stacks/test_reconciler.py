@@ -85,6 +85,17 @@ async def test_a_stack_whose_components_do_not_go_together_in_the_cluster_is_not
     assert world.ready() == ("False", "LauncherNotConfigured")
 
 
+async def test_another_component_that_is_broken_is_an_event_of_its_own(world: StackWorld):
+    world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, ready=False))
+    world.apply(STACKS, stack_body("production", orchestrator="missing"))
+    await world.reconcile("production")
+
+    world.apply(STACK_COMPONENTS, component_body("bucket", BUCKET_SPEC, ready=True))
+    await world.reconcile("production")
+
+    assert world.events() == [("Warning", "ComponentsNotReady")] * 2
+
+
 async def test_a_component_that_is_not_checked_yet_is_no_event(world: StackWorld):
     world.apply(STACK_COMPONENTS, component_body("new", BUCKET_SPEC))
     world.apply(STACKS, stack_body("production", store="new"))
@@ -127,6 +138,7 @@ async def test_a_spec_that_this_version_does_not_understand(world: StackWorld):
 
     assert world.ready() == ("False", "InvalidSpec")
     assert world.condition(STACKS, "production", "Stalled")["reason"] == "InvalidSpec"
+    assert world.events() == [("Warning", "InvalidSpec")]
 
 
 async def test_a_stack_that_is_gone_is_nothing_to_do(world: StackWorld):
@@ -152,6 +164,18 @@ class TestTheDefault:
 
         condition = world.condition(STACKS, "production", "Default")
         assert (condition["status"], condition["reason"]) == ("True", "OnlyDefault")
+        assert ("Normal", "OnlyDefault") in world.events()
+
+    async def test_a_rival_is_told_once_by_each(self, world: StackWorld):
+        world.apply(STACKS, stack_body("old", creationTimestamp="2026-01-01T00:00:00Z", **DEFAULT))
+        await world.reconcile("old")
+        world.apply(STACKS, stack_body("new", creationTimestamp="2026-01-02T00:00:00Z", **DEFAULT))
+
+        for _ in range(2):
+            await world.reconcile("old", "new")
+
+        told = [reason for reason in world.events() if reason[1] != "ComponentsReady"]
+        assert told == [("Normal", "OnlyDefault"), *[("Warning", "SeveralDefaults")] * 2]
 
     async def test_of_two_the_newest_is_it_and_both_say_so(self, world: StackWorld):
         world.apply(STACKS, stack_body("old", creationTimestamp="2026-01-01T00:00:00Z", **DEFAULT))

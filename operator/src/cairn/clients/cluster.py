@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import jsonpatch
@@ -10,6 +10,7 @@ import jsonpatch
 from cairn.api.base import JsonObject
 from cairn.api.deletion import finalizers_with_own, finalizers_without_own, is_held
 from cairn.api.labels import INSTANCE_LABEL, RUN_LABEL
+from cairn.clients.condition_events import Told, changes
 from cairn.clients.events import EventRecorder
 from cairn.clients.kubernetes import Kubernetes, NotFoundError, Resource
 from cairn.clients.store import Key, ObjectStore, key_of
@@ -66,9 +67,18 @@ class Cluster:
         return True
 
     async def write_status(
-        self, resource: Resource, store: ObjectStore, body: JsonObject, status: JsonObject, *, confirm: bool = False
+        self,
+        resource: Resource,
+        store: ObjectStore,
+        body: JsonObject,
+        status: JsonObject,
+        *,
+        tell: Iterable[Told],
+        confirm: bool = False,
     ) -> JsonObject | None:
         """Write what has changed of an object's status, and return the object as it is then; None if it is gone.
+
+        What has changed of the conditions `tell` is told in Events.
 
         Only the difference to what was read goes over the wire, bound to the version that was read. `confirm` asks the API
         server also when nothing has changed: is that version still the newest?
@@ -91,7 +101,10 @@ class Cluster:
         except NotFoundError:
             store.remove(key_of(body))
             return None
-        return _kept(store, written)
+        kept = _kept(store, written)
+        for event in changes(old, status, tell):
+            await self.events.record(body, event.type, event.reason, event.action, event.note)
+        return kept
 
     async def hold(self, resource: Resource, store: ObjectStore, body: JsonObject) -> JsonObject | None:
         """Have an object's deletion wait for the operator; return the object as it is then, None if it is gone.

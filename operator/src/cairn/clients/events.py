@@ -1,4 +1,4 @@
-"""Kubernetes Events: one when a condition changes, none when nothing does."""
+"""Kubernetes Events, as many of them as are read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from cairn.api.base import JsonObject
+from cairn.clients.clock import Clock
+from cairn.clients.event_allowance import EventAllowance
 from cairn.clients.kubernetes import CAN_BE_TRIED_AGAIN, EVENTS, ForbiddenError, Kubernetes
 
 logger = logging.getLogger(__name__)
@@ -17,11 +19,12 @@ LONGEST_NOTE = 1024
 
 
 class EventRecorder:
-    """Writes Events. One that cannot be written is logged and dropped: an Event never fails a reconcile."""
+    """Writes Events. One that cannot be written, or is one too many, is logged and dropped: an Event never fails a reconcile."""
 
-    def __init__(self, kubernetes: Kubernetes, instance: str) -> None:
+    def __init__(self, kubernetes: Kubernetes, instance: str, clock: Clock | None = None) -> None:
         self._kubernetes = kubernetes
         self._instance = instance
+        self._allowance = EventAllowance(clock or Clock())
 
     async def record(
         self, body: JsonObject, type_: Literal["Normal", "Warning"], reason: str, action: str, note: str
@@ -29,6 +32,8 @@ class EventRecorder:
         """Record an Event about an object, in the log as well (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/)."""
         logger.info("%s %s: %s", action, reason, note)
         metadata = body["metadata"]
+        if not self._allowance.take(metadata["uid"], reason):
+            return
         now = datetime.now(UTC)
         event: JsonObject = {
             "apiVersion": "events.k8s.io/v1",

@@ -9,18 +9,12 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.api.conditions import (
-    INVALID_SPEC,
-    ConditionStatus,
-    condition_of,
-    find_condition,
-    set_condition,
-    with_progress,
-)
+from cairn.api.conditions import INVALID_SPEC, ConditionStatus, condition_of, set_condition, with_progress
 from cairn.api.deletion import is_being_deleted, is_held
 from cairn.api.stack_component import StackComponentStatus
 from cairn.api.time import parse, timestamp
 from cairn.clients.cluster import Cluster
+from cairn.clients.condition_events import EventType, Told
 from cairn.clients.jitter import jittered
 from cairn.clients.kubernetes import STACK_COMPONENTS, STACKS, ForbiddenError
 from cairn.clients.store import Key
@@ -30,7 +24,7 @@ from cairn.components.neighbours import Neighbours
 from cairn.components.progress import UNKNOWN_FLAVOR, progress_of
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load, loaded
 from cairn.components.releases.keeper import ReleaseKeeper
-from cairn.components.releases.verdicts import UPGRADE_FAILED
+from cairn.components.releases.verdicts import HELM_FAILED, UPGRADE_FAILED
 from cairn.components.usage import users_of
 
 READY = "Ready"
@@ -38,6 +32,18 @@ CHECK_FAILED = "CheckFailed"
 """Reason of a component of which nothing is known: RBAC keeps the operator from checking it."""
 IN_USE, USED = "InUse", "UsedByStacks"
 """Condition of a component whose deletion waits, and its reason. Until it goes, it is checked as ever."""
+
+
+def _ready_event(before: JsonObject | None, now: JsonObject) -> EventType:  # noqa: ARG001 - as Told wants it
+    return "Warning" if now["status"] == "False" or now["reason"] in {CHECK_FAILED, HELM_FAILED} else "Normal"
+
+
+def _in_use_event(before: JsonObject | None, now: JsonObject) -> EventType:  # noqa: ARG001 - as Told wants it
+    return "Warning"
+
+
+TOLD = (Told(READY, "Check", _ready_event), Told(IN_USE, "Delete", _in_use_event))
+"""Of which conditions' changes there are Events."""
 
 
 @dataclass(frozen=True)
@@ -224,15 +230,7 @@ class ComponentReconciler:
             last_checked_time=old.last_checked_time if recent and not changed else timestamp(now),
             used_by=users or None,
         )
-        written = await self._cluster.write_status(STACK_COMPONENTS, self._cluster.components, body, new.to_json())
-        if written is None:
-            return
-        before = find_condition(old.conditions, READY)
-        if before is None or (before.reason, before.status) != _state(verdict):
-            kind = "Warning" if verdict.ready is False or verdict.reason == CHECK_FAILED else "Normal"
-            await self._cluster.events.record(body, kind, verdict.reason, "Check", verdict.message)
-        if held and find_condition(old.conditions, IN_USE) is None:
-            await self._cluster.events.record(body, "Warning", USED, "Delete", held)
+        await self._cluster.write_status(STACK_COMPONENTS, self._cluster.components, body, new.to_json(), tell=TOLD)
 
     async def _let_go(self, key: Key, body: JsonObject) -> float | None:
         """Let a component that is being deleted go, since no Stack names it, once its release is gone."""
@@ -276,7 +274,3 @@ def _status(verdict: Verdict) -> ConditionStatus:
     if verdict.ready is None:
         return "Unknown"
     return "True" if verdict.ready else "False"
-
-
-def _state(verdict: Verdict) -> tuple[str, str]:
-    return verdict.reason, _status(verdict)

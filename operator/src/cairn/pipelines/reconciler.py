@@ -11,19 +11,21 @@ from cairn.api.pipeline import LastRun, PipelineSpec, PipelineStatus
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
+from cairn.clients.condition_events import Told
 from cairn.clients.kubernetes import PIPELINES
 from cairn.clients.store import Key, key_of
 from cairn.pipelines.runs import last_run_of, run_of_change, runs_of_revision
 from cairn.pipelines.started_runs import (
     IN_THE_WAY_SECONDS,
     LAST_RUN_SUCCEEDED,
+    LAST_RUN_TOLD,
+    READY,
     REFUSED_SECONDS,
     RUN_REFUSED,
     RunRefusedError,
     Start,
     standing,
     start,
-    tell_of_ready,
     with_last_run,
     with_ready,
 )
@@ -32,6 +34,8 @@ from cairn.runs.pipeline_runs import revision_of
 from cairn.runs.pipeline_validation import problem_of_pipeline
 
 VALID = Outcome("True", "Valid", "Runs can be made from it.")
+TOLD = (Told(READY, "Validate"), LAST_RUN_TOLD)
+"""Of which conditions' changes there are Events."""
 
 
 class PipelineReconciler:
@@ -98,6 +102,4 @@ class PipelineReconciler:
         new = PipelineStatus(
             conditions=tuple(conditions), observed_generation=generation, revision=revision, last_run=last
         )
-        written = await self._cluster.write_status(PIPELINES, self._cluster.pipelines, body, new.to_json())
-        if written is not None:
-            await tell_of_ready(self._cluster, body, ready, "Validate")
+        await self._cluster.write_status(PIPELINES, self._cluster.pipelines, body, new.to_json(), tell=TOLD)

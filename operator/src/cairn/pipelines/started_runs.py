@@ -10,15 +10,17 @@ from cairn.api.conditions import INVALID_SPEC, STALLED, Condition, Progress, con
 from cairn.api.deletion import is_being_deleted
 from cairn.api.ownership import controller_of
 from cairn.clients.cluster import Cluster
+from cairn.clients.condition_events import EventType, Told, failures_warn
 from cairn.clients.kubernetes import PIPELINE_RUNS, AlreadyExistsError, ForbiddenError, InvalidError
 from cairn.clients.store import key_of
-from cairn.runs.outcome import Outcome
+from cairn.runs.outcome import RUNNING, Outcome
 from cairn.runs.status import SUCCEEDED_CONDITION
 
 READY, LAST_RUN_SUCCEEDED = "Ready", "LastRunSucceeded"
-RUNNING, UNDER_WAY = "Running", "It is under way."
+UNDER_WAY = "It is under way."
 STARTING = Outcome("Unknown", "Pending", "It is about to start.")
-DELETED = Outcome("Unknown", "RunDeleted", "It was deleted before it had ended.")
+RUN_DELETED = "RunDeleted"
+DELETED = Outcome("Unknown", RUN_DELETED, "It was deleted before it had ended.")
 IN_THE_WAY_SECONDS = 5.0
 """How soon it is looked again whether a run is gone whose name a new one needs."""
 RUN_REFUSED = "RunRefused"
@@ -94,14 +96,6 @@ def progress_of(ready: Outcome) -> Progress | None:
     return STALLED if ready.reason == INVALID_SPEC else None
 
 
-async def tell_of_ready(cluster: Cluster, body: JsonObject, ready: Outcome, action: str) -> None:
-    """Record an Event where the condition Ready is other than the object, as it was before, has it."""
-    before = condition_of(body, READY)
-    if before is None or (before["reason"], before["message"]) != (ready.reason, ready.message):
-        kind = "Normal" if ready.status == "True" else "Warning"
-        await cluster.events.record(body, kind, ready.reason, action, ready.message)
-
-
 def with_last_run(
     conditions: Iterable[Condition], name: str, outcome: Outcome, generation: int, now: str
 ) -> list[Condition]:
@@ -115,3 +109,16 @@ def with_last_run(
         generation=generation,
         now=now,
     )
+
+
+def _last_run_event(before: JsonObject | None, now: JsonObject) -> EventType | None:
+    """Return as what is told how the last run has ended; how it goes on, it tells itself."""
+    return failures_warn(before, now) if now["status"] != "Unknown" or now["reason"] == RUN_DELETED else None
+
+
+def _last_run_name(status: JsonObject) -> object:
+    return (status.get("lastRun") or {}).get("name")
+
+
+LAST_RUN_TOLD = Told(LAST_RUN_SUCCEEDED, "Run", _last_run_event, _last_run_name)
+"""The Events of how runs have ended that were started for a Pipeline or a PipelineSchedule."""

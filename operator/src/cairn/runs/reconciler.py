@@ -303,7 +303,7 @@ class RunReconciler:
         stack = choose_stack(self._cluster, body["metadata"]["namespace"], spec, status).stack
         steps = InstanceMaker(StepGraph(spec)).steps({step.name: step for step in status.steps})
         told = self._follow(body, spec, steps, status, stack)
-        written = await self._recorder.tell(body, status, told)
+        written = await self._recorder.tell(body, told)
         if written is None:
             return None
         if is_followed_up(written):

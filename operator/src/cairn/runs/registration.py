@@ -28,6 +28,7 @@ from cairn.runs.when import question_of_register
 
 REGISTERED_CONDITION = "Registered"
 REGISTERING = "Registering"
+NOT_REGISTERED = "NotRegistered"
 AWAITING_APPROVAL = "AwaitingApproval"
 OVER: frozenset[RegistrationState] = frozenset(
     {"Registered", "NotRegistered", "ApprovalRefused", "ApprovalTimedOut", "Failed"}
@@ -152,7 +153,7 @@ def _condition(
             return "False", state, _sentences(by_state[state])
     if by_state["Registered"]:
         return "True", "Registered", _sentences(by_state["Registered"])
-    return "False", "NotRegistered", _sentences(told) or "None of the steps that write models has succeeded."
+    return "False", NOT_REGISTERED, _sentences(told) or "None of the steps that write models has succeeded."
 
 
 def _sentences(registrations: Iterable[RegistrationStatus]) -> str:

@@ -15,18 +15,20 @@ from cairn.api.pipeline_schedule import PipelineScheduleSpec, PipelineScheduleSt
 from cairn.api.time import timestamp
 from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
+from cairn.clients.condition_events import Told
 from cairn.clients.kubernetes import PIPELINE_RUNS, PIPELINE_SCHEDULES
 from cairn.clients.store import Key, key_of
 from cairn.pipelines.started_runs import (
     IN_THE_WAY_SECONDS,
     LAST_RUN_SUCCEEDED,
+    LAST_RUN_TOLD,
+    READY,
     REFUSED_SECONDS,
     RUN_REFUSED,
     RunRefusedError,
     Start,
     standing,
     start,
-    tell_of_ready,
     with_last_run,
     with_ready,
 )
@@ -38,11 +40,13 @@ from cairn.runs.problem import all_told
 from cairn.runs.retention import beyond_limits
 from cairn.schedules.decision import Decision, Policy, decide
 from cairn.schedules.runs import run_at, run_name, runs_of, values_at
-from cairn.schedules.status import counted_from, settled_until, with_newest_run, with_suspended
+from cairn.schedules.status import SUSPENDED_TOLD, counted_from, settled_until, with_newest_run, with_suspended
 from cairn.schedules.times import InvalidScheduleError, Times
 
 PIPELINE_NOT_FOUND = "PipelineNotFound"
 SCHEDULED = Outcome("True", "Scheduled", "A run is started at each of its times.")
+TOLD = (Told(READY, "Schedule"), SUSPENDED_TOLD, LAST_RUN_TOLD)
+"""Of which conditions' changes there are Events."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,4 @@ class PipelineScheduleReconciler:
                 "last_run": last,
             }
         )
-        written = await self._cluster.write_status(PIPELINE_SCHEDULES, self._cluster.schedules, body, new.to_json())
-        if written is not None:
-            await tell_of_ready(self._cluster, body, ready, "Schedule")
+        await self._cluster.write_status(PIPELINE_SCHEDULES, self._cluster.schedules, body, new.to_json(), tell=TOLD)

@@ -14,8 +14,17 @@ from cairn.api.pipeline_schedule import (
     ScheduledRun,
 )
 from cairn.api.time import parse, timestamp
+from cairn.clients.condition_events import EventType, Told
 
 SUSPENDED = "Suspended"
+
+
+def _suspended_event(before: JsonObject | None, now: JsonObject) -> EventType | None:
+    """Return as what is told that a schedule is suspended, or goes on; that a new one does is nothing to tell."""
+    return "Normal" if before is not None or now["status"] == "True" else None
+
+
+SUSPENDED_TOLD = Told(SUSPENDED, "Suspend", _suspended_event)
 
 
 def counted_from(

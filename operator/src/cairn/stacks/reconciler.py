@@ -11,6 +11,7 @@ from cairn.api.deletion import is_being_deleted
 from cairn.api.stack import StackStatus
 from cairn.api.time import timestamp
 from cairn.clients.cluster import Cluster
+from cairn.clients.condition_events import EventType, Told, failures_warn
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
 from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
@@ -21,6 +22,7 @@ from cairn.stacks.resolution import COMPONENTS_NOT_CHECKED, NOT_CHECKED, Resolut
 from cairn.stacks.usability import Usability
 
 DEFAULT = "Default"
+SEVERAL_DEFAULTS = "SeveralDefaults"
 RECHECK_SECONDS = 60.0
 """How often a Stack whose deletion waits asks whether what it waits for is still there."""
 UNUSABLE_SECONDS = 10.0
@@ -95,7 +97,7 @@ class StackReconciler:
                 [*conditions, before] if before else conditions,
                 DEFAULT,
                 status="True" if wins else "False",
-                reason="SeveralDefaults" if message else "OnlyDefault",
+                reason=SEVERAL_DEFAULTS if message else "OnlyDefault",
                 message=message or "Runs without a stackRef use this Stack.",
                 generation=metadata["generation"],
                 now=now,
@@ -110,25 +112,28 @@ class StackReconciler:
             components=resolution.components,
             active_runs=active,
         )
-        written = await self._cluster.write_status(STACKS, self._cluster.stacks, body, new.to_json())
-        changed = _cause(old) != _cause(new)
-        if written is not None and changed and resolution.reason != COMPONENTS_NOT_CHECKED:
-            kind = "Normal" if ready else "Warning"
-            await self._cluster.events.record(body, kind, resolution.reason, "Resolve", resolution.message)
+        await self._cluster.write_status(STACKS, self._cluster.stacks, body, new.to_json(), tell=TOLD)
 
 
-def _cause(status: StackStatus) -> tuple[object, ...]:
-    """Return what an Event tells of: whether the Stack is Ready, why, and what each component's part in that is.
+def _ready_event(before: JsonObject | None, now: JsonObject) -> EventType | None:
+    return failures_warn(before, now) if now["reason"] != COMPONENTS_NOT_CHECKED else None
 
-    A component that is yet to be checked has no part in it.
-    """
-    ready = find_condition(status.conditions, READY)
-    components = [
-        (item.type, item.name, item.reason)
-        for item in status.components
-        if not item.ready and item.reason != NOT_CHECKED
+
+def _parts(status: JsonObject) -> object:
+    """Return what each component's part is in a Stack that is not Ready; one that is yet to be checked has none."""
+    return [
+        (item["type"], item["name"], item["reason"])
+        for item in status.get("components") or ()
+        if not item["ready"] and item["reason"] != NOT_CHECKED
     ]
-    return (ready.status, ready.reason, *components) if ready else ()
+
+
+def _default_event(before: JsonObject | None, now: JsonObject) -> EventType:  # noqa: ARG001 - as Told wants it
+    return "Warning" if now["reason"] == SEVERAL_DEFAULTS else "Normal"
+
+
+TOLD = (Told(READY, "Resolve", _ready_event, _parts), Told(DEFAULT, "Resolve", _default_event))
+"""Of which conditions' changes there are Events."""
 
 
 def active_runs(cluster: Cluster, key: Key) -> list[str]:

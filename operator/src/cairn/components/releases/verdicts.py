@@ -10,6 +10,8 @@ from cairn.components.base import Verdict
 Doing = Literal["HelmInstalling", "HelmUpgrading", "HelmRollingBack", "HelmUninstalling"]
 """What Helm does, as the reason of a condition."""
 UPGRADE_FAILED = "HelmUpgradeFailed"
+HELM_FAILED = "HelmFailed"
+"""Reason of a component of whose release nothing is known."""
 DOES: Mapping[Doing, str] = {
     "HelmInstalling": "installs release {}",
     "HelmUpgrading": "upgrades release {}",
@@ -66,7 +68,7 @@ def name_taken(release: str) -> Verdict:
 def not_told(release: str, words: str) -> Verdict:
     """Return the verdict where Helm does not tell how a release is."""
     message = f"Helm does not tell how release {release} is, and is asked again; mend what it says: {words}"
-    return Verdict.unknown("HelmFailed", message)
+    return Verdict.unknown(HELM_FAILED, message)
 
 
 def claim_terminating(claim: str) -> Verdict:
