@@ -53,7 +53,7 @@ generate: requirements ## Rewrite what is generated: CRDs, the chart's copies of
 
 .PHONY: docs
 docs: requirements ## Build the documentation site into build/docs
-	NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict
 
 .PHONY: contract
 contract: requirements ## Record what the API promises, at a release or where a break is meant (docs/api-compatibility.md)
