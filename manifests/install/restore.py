@@ -12,11 +12,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
 from typing import Any
 
-ORDER = ("StackComponent", "Stack", "Pipeline", "PipelineSchedule", "PipelineRun", "ControllerRevision")
-"""Owners before what they own."""
+KINDS = {
+    "StackComponent": "stackcomponents.cairn.dev",
+    "Stack": "stacks.cairn.dev",
+    "Pipeline": "pipelines.cairn.dev",
+    "PipelineSchedule": "pipelineschedules.cairn.dev",
+    "PipelineRun": "pipelineruns.cairn.dev",
+    "ControllerRevision": "controllerrevisions.apps",
+}
+"""What is restored, and how kubectl calls it: owners before what they own."""
 OF_THE_OTHER_CLUSTER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 OPERATOR = "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
 
@@ -29,22 +35,30 @@ def main() -> None:
         sys.exit("usage: restore.py FILE")
     if kubectl("get", "pods", "--all-namespaces", f"--selector={OPERATOR}", "--output=name"):
         sys.exit("error: the operator is running; uninstall it, restore, and install it again.")
-    objects = read(sys.argv[1])
-    others = sorted({body["kind"] for body in objects} - set(ORDER))
+    objects = [body for body in read(sys.argv[1]) if "deletionTimestamp" not in body["metadata"]]
+    others = sorted({body["kind"] for body in objects} - set(KINDS))
     if others:
         sys.exit(f"error: {sys.argv[1]} has objects of other kinds: {', '.join(others)}")
     uids: dict[tuple[str, str, str], str] = {}
-    for kind in ORDER:
+    for kind in KINDS:
         bodies = [made_anew(body, uids) for body in objects if body["kind"] == kind]
-        if not bodies:
-            continue
-        for created in documents(kubectl("create", "--filename=-", "--output=json", feed=as_list(bodies))):
-            metadata = created["metadata"]
-            uids[kind, metadata["namespace"], metadata["name"]] = metadata["uid"]
-        with_status = [body for body in bodies if body.get("status")]
-        if with_status:
-            kubectl("replace", "--subresource=status", "--filename=-", feed=as_list(with_status))
-        print(f"{kind}: {len(bodies)} restored")
+        for body in bodies:
+            restore(body, uids)
+        if bodies:
+            print(f"{kind}: {len(bodies)} restored")
+
+
+def restore(body: Body, uids: dict[tuple[str, str, str], str]) -> None:
+    """Make an object, with its status; one that is there already gets its status, so that the program can be run again."""
+    metadata = body["metadata"]
+    name, namespace = metadata["name"], f"--namespace={metadata['namespace']}"
+    kind = KINDS[body["kind"]]
+    if not kubectl("get", kind, name, namespace, "--ignore-not-found", "--output=name"):
+        kubectl("create", "--filename=-", feed=json.dumps(body))
+    uid = kubectl("get", kind, name, namespace, "--output=jsonpath={.metadata.uid}")
+    uids[body["kind"], metadata["namespace"], name] = uid
+    if body.get("status"):
+        kubectl("replace", "--subresource=status", "--filename=-", feed=json.dumps(body))
 
 
 def read(file: str) -> list[Body]:
@@ -76,16 +90,13 @@ def documents(text: str) -> list[Body]:
     return found
 
 
-def as_list(bodies: Iterable[Body]) -> str:
-    """Return a manifest of several objects."""
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(bodies)})
-
-
 def kubectl(*arguments: str, feed: str | None = None) -> str:
-    """Run kubectl and return what it prints; ends the program where it fails, with what kubectl says."""
+    """Run kubectl and return what it prints; ends the program where it fails."""
     done = subprocess.run(["kubectl", *arguments], input=feed, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603, S607
     if done.returncode:
-        sys.exit(done.returncode)
+        sys.exit(
+            "error: not all is restored. Mend what kubectl says and run this again, before the operator is installed."
+        )
     return done.stdout
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.argocd.lua import Body, Engine
 
 FINISHED = {"conditions": [{"type": "Finished", "status": "True"}]}
+FAILED = {"conditions": [*FINISHED["conditions"], {"type": "Succeeded", "status": "False"}]}
 
 
 @pytest.fixture
@@ -50,6 +51,12 @@ def test_a_suspended_run_can_be_resumed(engine: Engine):
 
 def test_a_run_that_has_ended_can_only_be_run_again(engine: Engine):
     actions = engine.actions(an_object("PipelineRun", {"pipeline": "wine"}, status=FINISHED))
+
+    assert [name for name, enabled in actions.items() if enabled] == ["rerun"]
+
+
+def test_of_a_run_that_has_failed_what_failed_can_be_run_again(engine: Engine):
+    actions = engine.actions(an_object("PipelineRun", {"pipeline": "wine"}, status=FAILED))
 
     assert {name for name, enabled in actions.items() if enabled} == {"rerun", "rerun-from-failed"}
 
@@ -92,6 +99,13 @@ def test_a_pipeline_can_be_run(engine: Engine):
     created = engine.created(an_object("Pipeline", {"template": {}}), "run")
 
     assert (created["kind"], created["spec"]) == ("PipelineRun", {"pipelineRef": {"name": "wine"}})
+
+
+def test_a_pipeline_whose_parameters_have_no_defaults_cannot_be_run_by_a_button(engine: Engine):
+    parameters = [{"name": "alpha", "default": "0.5"}, {"name": "day"}]
+
+    assert engine.actions(an_object("Pipeline", {"parameters": parameters})) == {"run": False}
+    assert engine.actions(an_object("Pipeline", {"parameters": parameters[:1]})) == {"run": True}
 
 
 @pytest.mark.parametrize(("suspended", "action"), [(True, "resume"), (False, "suspend")])

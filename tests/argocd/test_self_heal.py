@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
@@ -34,9 +33,9 @@ def half_an_hour(platform: Platform) -> Platform:
     )
     began = time.monotonic()
     while (left := SECONDS - (time.monotonic() - began)) > 0:
-        threading.Event().wait(min(60, left))
+        time.sleep(min(60, left))
         platform.argo.refresh(APPLICATION)
-        assert platform.runs.names()
+        platform.runs.assert_watched()
     return platform
 
 

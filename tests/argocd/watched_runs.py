@@ -32,8 +32,12 @@ class WatchedRuns:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the name of each run, one that was made twice twice."""
-        assert self._reader.is_alive()
+        self.assert_watched()
         return sorted(name for name in list(self._names.values()) if name.startswith(prefix))
+
+    def assert_watched(self) -> None:
+        """Check that no run can have been missed: that the watch goes on."""
+        assert self._reader.is_alive()
 
     def _begin(self) -> subprocess.Popen[str]:
         return subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -14,11 +12,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from cluster import Body, Cluster, condition
 from faults import ready_operator
 from manifests import PYTHON_IMAGE, python, run
+from operator_release import install
 from polling import poll
 
 pytestmark = [pytest.mark.alone, pytest.mark.full]
 
-CHECKOUT = Path(__file__).parents[2]
 PORT = 4318
 TAKE = """
 import base64, http.server
@@ -34,10 +32,6 @@ class Collector(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 4318), Collector).serve_forever()
 """
 """A collector that writes to its log what it gets."""
-
-
-def install(*options: str) -> None:
-    subprocess.run([str(CHECKOUT / "tests/cluster/install.sh"), *options], check=True, timeout=300)
 
 
 @pytest.fixture
@@ -68,11 +62,13 @@ def collector(cluster: Cluster, stacks: Cluster) -> Iterator[Cluster]:
     service = {"selector": labels, "ports": [{"port": PORT}]}
     stacks.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "collector"}, "spec": service})
     stacks.wait("Pod", "collector", lambda pod: condition(pod, "Ready").get("status") == "True", 60)
-    install("--set", f"tracing.endpoint=http://collector.{stacks.namespace}.svc:{PORT}")
-    ready_operator(cluster)
-    yield stacks
-    install()
-    ready_operator(cluster)
+    try:
+        install("--set", f"tracing.endpoint=http://collector.{stacks.namespace}.svc:{PORT}")
+        ready_operator(cluster)
+        yield stacks
+    finally:
+        install()
+        ready_operator(cluster)
 
 
 def spans(namespace: Cluster) -> list[Span]:

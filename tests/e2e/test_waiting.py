@@ -77,17 +77,17 @@ def test_what_changes_of_a_run_after_its_end_is_seen_by_who_waits(namespace: Clu
 
     namespace.patch("PipelineRun", "quick", {"spec": {"ttlSecondsAfterFinished": 3600}})
 
-    wait(namespace, "pipelinerun/quick", "Finished", seconds=30)
+    wait(namespace, "pipelinerun/quick", "Finished")
 
 
 def test_what_can_never_be_used_is_stalled_until_it_is_written_otherwise(namespace: Cluster) -> None:
     namespace.apply(component("local", {"orchestrator": {"local": {}}}))
     namespace.apply(component("store", {"artifactStore": {"local": {}}}))
     namespace.apply(stack("production", orchestrator="local", store="local"))
-    wait(namespace, "stack/production", "Stalled", seconds=30)
+    wait(namespace, "stack/production", "Stalled")
 
     namespace.apply(stack("production", orchestrator="local", store="store"))
-    wait(namespace, "stack/production", "Ready", seconds=30)
+    wait(namespace, "stack/production", "Ready")
 
     body = namespace.get("Stack", "production")
     assert body is not None
@@ -98,8 +98,9 @@ def test_events_tell_what_has_changed_once(namespace: Cluster) -> None:
     namespace.create(run("bad", [python("train", "raise SystemExit(1)")]))
     namespace.finished("bad")
     namespace.apply(pipeline("wine", [python("train", "pass")]))
+    wait(namespace, "pipeline/wine", "Ready")
     namespace.apply(schedule_of("wine", "yearly", EVERY_YEAR))
-    wait(namespace, "pipelineschedule/yearly", "Ready", seconds=30)
+    wait(namespace, "pipelineschedule/yearly", "Ready")
 
     namespace.patch("PipelineSchedule", "yearly", {"spec": {"suspend": True}})
 

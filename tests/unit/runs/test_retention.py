@@ -39,6 +39,7 @@ def test_a_run_expires_so_long_after_its_end():
     "metadata",
     [
         {"annotations": {"argocd.argoproj.io/tracking-id": "ml:cairn.dev/PipelineRun:ml/a"}},
+        {"annotations": {"meta.helm.sh/release-name": "ml"}},
         {"labels": {"app.kubernetes.io/instance": "ml"}},
         {"labels": {"argocd.argoproj.io/instance": "ml"}},
         {"labels": {"kustomize.toolkit.fluxcd.io/name": "ml"}},

@@ -21,7 +21,7 @@ KEPT = frozenset(
     }
 )  # fmt: skip
 
-UNSEEN = {"observedGeneration": -1}
+UNSEEN = {"observedGeneration": 0}
 """Status of an object that the operator has not looked at: what has none would be ready for those who go by conditions."""
 
 

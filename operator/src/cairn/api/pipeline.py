@@ -177,8 +177,8 @@ class PipelineStatus(Model):
     )
     observed_generation: int | None = Field(
         default=None,
-        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
-        ge=-1,
+        description="The generation of the spec that the status is about; 0 until the operator has seen it.",
+        ge=0,
     )
     revision: str | None = Field(
         default=None,

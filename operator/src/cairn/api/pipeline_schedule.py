@@ -140,8 +140,8 @@ class PipelineScheduleStatus(Model):
     )
     observed_generation: int | None = Field(
         default=None,
-        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
-        ge=-1,
+        description="The generation of the spec that the status is about; 0 until the operator has seen it.",
+        ge=0,
     )
     observed_schedule: str | None = Field(
         default=None, description="`schedule` and `timeZone` that the times below are of.", max_length=200

@@ -221,8 +221,8 @@ class PipelineRunStatus(Model):
     )
     observed_generation: int | None = Field(
         default=None,
-        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
-        ge=-1,
+        description="The generation of the spec that the status is about; 0 until the operator has seen it.",
+        ge=0,
     )
     start_time: Timestamp | None = Field(default=None, description="When the run was accepted.")
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")

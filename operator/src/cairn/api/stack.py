@@ -88,8 +88,8 @@ class StackStatus(Model):
     )
     observed_generation: int | None = Field(
         default=None,
-        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
-        ge=-1,
+        description="The generation of the spec that the status is about; 0 until the operator has seen it.",
+        ge=0,
     )
     orchestrator: str | None = Field(default=None, description="The orchestrator's flavor.", max_length=63)
     artifact_store: str | None = Field(default=None, description="The artifact store's flavor.", max_length=63)

@@ -30,8 +30,8 @@ class StackComponentStatus(Model):
     )
     observed_generation: int | None = Field(
         default=None,
-        description="The generation of the spec that the status is about; -1 until the operator has seen it.",
-        ge=-1,
+        description="The generation of the spec that the status is about; 0 until the operator has seen it.",
+        ge=0,
     )
     type: str | None = Field(default=None, description="The component's type, such as artifactStore.", max_length=63)
     flavor: str | None = Field(default=None, description="The component's flavor, such as s3.", max_length=63)

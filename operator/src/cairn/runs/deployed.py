@@ -12,6 +12,7 @@ LABELS = (
     "kustomize.toolkit.fluxcd.io/name",
     "helm.toolkit.fluxcd.io/name",
 )
+HELM_ANNOTATION = "meta.helm.sh/release-name"
 
 
 def is_deployed(run: JsonObject) -> bool:
@@ -21,5 +22,7 @@ def is_deployed(run: JsonObject) -> bool:
     """
     if controller_of(run) is not None:
         return False
-    labels = run["metadata"].get("labels") or {}
-    return argo_cd_application_of(run) is not None or any(label in labels for label in LABELS)
+    metadata = run["metadata"]
+    if argo_cd_application_of(run) is not None or HELM_ANNOTATION in (metadata.get("annotations") or {}):
+        return True
+    return any(label in (metadata.get("labels") or {}) for label in LABELS)
