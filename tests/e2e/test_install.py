@@ -25,6 +25,7 @@ from images import CHECKOUT, image
 from installation import KINDS, SYSTEM, completed, empty, left, restricted, says_hello
 from manifests import RESTRICTED
 from mlflow_server import helm, of_image
+from operator_release import install
 
 pytestmark = [pytest.mark.alone, pytest.mark.full]
 
@@ -40,7 +41,7 @@ def installed_again(cluster: Cluster, digest: str) -> Iterator[None]:
     """Install the operator again that the other tests use, whatever became of it."""
     yield
     empty(cluster)
-    subprocess.run([str(CHECKOUT / "tests/cluster/install.sh")], check=True, timeout=300)
+    install()
 
 
 @pytest.fixture(autouse=True)

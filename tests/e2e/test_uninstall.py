@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cluster import Cluster, states
 from manifests import python, run
+from operator_release import install
 from s3 import S3Server
 
 pytestmark = pytest.mark.alone
-
-CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def installed_again(cluster: Cluster) -> Iterator[None]:
     """Install the operator again, whatever became of it."""
     yield
-    subprocess.run([str(CHECKOUT / "tests/cluster/install.sh")], check=True, timeout=300)
+    install()
     cluster.wait("Deployment", "cairn", lambda body: body.get("status", {}).get("readyReplicas") == 1, 60)
 
 
