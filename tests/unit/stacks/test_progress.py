@@ -15,7 +15,7 @@ def component(reason: str) -> ComponentStatus:
     ("reason", "progress"),
     [
         ("ComponentsNotChecked", "Reconciling"),
-        ("ComponentsIncompatible", "Stalled"),
+        ("ComponentsIncompatible", None),
         ("InvalidSpec", "Stalled"),
         ("ComponentsReady", None),
         ("ComponentsNotReady", None),
