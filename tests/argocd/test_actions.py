@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_rerun_creates_a_run_of_the_same_spec_that_argo_cd_does_not_track(engine
     assert created["spec"] == {"pipelineRef": {"name": "wine"}, "stackRef": {"name": "production"}}
     assert created["metadata"].keys() == {"name", "namespace"}
     assert created["metadata"]["name"].startswith("wine-2")
+
+
+@pytest.mark.parametrize("action", ["rerun", "rerun-from-failed"])
+@pytest.mark.parametrize("of", [{"pipeline": "wine"}, {"pipelineRef": {"name": "wine"}}], ids=["steps", "pipelineRef"])
+def test_a_run_that_is_run_again_is_named_after_its_pipeline_and_the_time(engine: Engine, of: Body, action: str):
+    body = an_object("PipelineRun", of, status=FAILED)
+    body["metadata"]["name"] = "wine-20261123010203"
+
+    created = engine.created(body, action)
+
+    assert re.fullmatch(r"wine-\d{14}", created["metadata"]["name"])
 
 
 def test_rerun_from_failed_takes_over_what_succeeded(engine: Engine):

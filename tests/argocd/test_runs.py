@@ -87,7 +87,7 @@ def test_a_run_that_is_run_again_by_an_action_is_not_in_the_way_of_a_sync(runs: 
 
     runs.argo.act(APPLICATION, "PipelineRun", "done", "rerun")
 
-    again = poll(lambda: list(runs.runs.names("done-")), bool, 30, "no run was made")[0]
+    again = poll(lambda: runs.runs.names(f"{GIT['done']['spec']['pipeline']}-"), bool, 30, "no run was made")[0]
     assert condition(runs.team.finished(again), "Succeeded")["reason"] == "Completed"
     runs.argo.refresh(APPLICATION)
     resources = runs.argo.application(APPLICATION)["status"]["resources"]

@@ -29,7 +29,7 @@ def test_nothing_hangs_and_nothing_is_left_that_the_operator_made(platform: Plat
     for kind in KINDS:
         # what somebody has created by hand or by an action is nobody's to take away
         names = [body["metadata"]["name"] for body in platform.team.list(kind)]
-        left = [name for name in names if not re.fullmatch(r"(done|train)-\d{14}", name)]
+        left = [name for name in names if not re.fullmatch(r"(test|train)-\d{14}", name)]
         assert left == [], kind
     poll(lambda: platform.team.get("Deployment", "mlflow-server"), lambda found: found is None, 60, "MLflow is left")
     assert platform.argo.cluster.within("cairn-system").get("Deployment", "cairn") is None
