@@ -19,6 +19,7 @@ class WatchedRuns:
         self._names: dict[str, str] = {}
         self._process = self._begin()
         self._is_over = False
+        self._beginning = threading.Lock()
         self._reader = threading.Thread(target=self._read)
 
     def __enter__(self) -> Self:
@@ -26,8 +27,9 @@ class WatchedRuns:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._is_over = True
-        self._process.terminate()
+        with self._beginning:
+            self._is_over = True
+            self._process.terminate()
         self._reader.join()
 
     def names(self, prefix: str = "") -> list[str]:
@@ -49,5 +51,6 @@ class WatchedRuns:
                 uid, name = line.split()
                 self._names[uid] = name
             self._process.wait()
-            if not self._is_over:
-                self._process = self._begin()
+            with self._beginning:
+                if not self._is_over:
+                    self._process = self._begin()
