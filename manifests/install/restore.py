@@ -27,6 +27,8 @@ OF_THE_OTHER_CLUSTER = ("creationTimestamp", "generation", "managedFields", "res
 OPERATOR = "app.kubernetes.io/name=cairn,app.kubernetes.io/component=operator"
 
 Body = dict[str, Any]
+Key = tuple[str, str, str]
+"""Kind, namespace and name of an object."""
 
 
 def main() -> None:
@@ -39,26 +41,26 @@ def main() -> None:
     others = sorted({body["kind"] for body in objects} - set(KINDS))
     if others:
         sys.exit(f"error: {sys.argv[1]} has objects of other kinds: {', '.join(others)}")
-    uids: dict[tuple[str, str, str], str] = {}
-    for kind in KINDS:
+    uids: dict[Key, str] = {}
+    for kind, resource in KINDS.items():
         bodies = [made_anew(body, uids) for body in objects if body["kind"] == kind]
-        for body in bodies:
-            restore(body, uids)
         if bodies:
+            uids |= restore(bodies, resource)
             print(f"{kind}: {len(bodies)} restored")
 
 
-def restore(body: Body, uids: dict[tuple[str, str, str], str]) -> None:
-    """Make an object, with its status; one that is there already gets its status, so that the program can be run again."""
-    metadata = body["metadata"]
-    name, namespace = metadata["name"], f"--namespace={metadata['namespace']}"
-    kind = KINDS[body["kind"]]
-    if not kubectl("get", kind, name, namespace, "--ignore-not-found", "--output=name"):
-        kubectl("create", "--filename=-", feed=json.dumps(body))
-    uid = kubectl("get", kind, name, namespace, "--output=jsonpath={.metadata.uid}")
-    uids[body["kind"], metadata["namespace"], name] = uid
-    if body.get("status"):
-        kubectl("replace", "--subresource=status", "--filename=-", feed=json.dumps(body))
+def restore(bodies: list[Body], resource: str) -> dict[Key, str]:
+    """Make objects of a kind, with their statuses, and return the UIDs of all that there are.
+
+    Those that are there already get their statuses only, so that the program can be run again.
+    """
+    there = documents(kubectl("get", resource, "--all-namespaces", "--output=json"))
+    known = {key(body) for body in there}
+    if missing := [body for body in bodies if key(body) not in known]:
+        there += documents(kubectl("create", "--filename=-", "--output=json", feed=listed(missing)))
+    if told := [body for body in bodies if body.get("status")]:
+        kubectl("replace", "--subresource=status", "--filename=-", feed=listed(told))
+    return {key(body): body["metadata"]["uid"] for body in there}
 
 
 def read(file: str) -> list[Body]:
@@ -66,7 +68,7 @@ def read(file: str) -> list[Body]:
     return documents(kubectl("create", "--dry-run=client", "--validate=false", "--output=json", f"--filename={file}"))
 
 
-def made_anew(body: Body, uids: dict[tuple[str, str, str], str]) -> Body:
+def made_anew(body: Body, uids: dict[Key, str]) -> Body:
     """Return an object without what the other cluster has given it; its owners have the UIDs that they have here.
 
     An owner that is not among the restored ones is left out: Kubernetes would delete what belongs to nothing.
@@ -78,6 +80,16 @@ def made_anew(body: Body, uids: dict[tuple[str, str, str], str]) -> Body:
         if (owner["kind"], metadata["namespace"], owner["name"]) in uids
     ]
     return {**body, "metadata": {**metadata, **({"ownerReferences": owners} if owners else {})}}
+
+
+def key(body: Body) -> Key:
+    """Return what an object is known by in both clusters."""
+    return body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+def listed(bodies: list[Body]) -> str:
+    """Return objects as kubectl takes them, many at once."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies})
 
 
 def documents(text: str) -> list[Body]:
