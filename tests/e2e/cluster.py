@@ -172,13 +172,13 @@ class Cluster:
 
     @contextmanager
     def temporary_namespace(self, name: str, labels: Mapping[str, str]) -> Generator[Cluster]:
-        """Make a namespace and delete it afterwards, without waiting for the end of that."""
+        """Make a namespace and delete it afterwards, if it is still there, without waiting for the end of that."""
         meta = {"name": name, "labels": dict(labels)}
         self._resource("v1", "Namespace").create(body={"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
         try:
             yield self.within(name)
         finally:
-            self._resource("v1", "Namespace").delete(name=name)
+            self.delete("Namespace", name)
 
     def _kind(self, kind: str) -> Any:
         versions = {
