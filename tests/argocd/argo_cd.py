@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 
 from cluster import Cluster
+from polling import poll
 from tests.argocd.images import ARGOCD, MANIFESTS, STATE
 
 NAMESPACE = "argocd"
+KINDS = {"applications.argoproj.io", "appprojects.argoproj.io"}
 SETTINGS = {
     "argocd-cm": {
         "timeout.reconciliation": "30s",  # how often it looks at Git; it asks at once where `refresh` does
@@ -51,11 +53,14 @@ class ArgoCD:
         objects = [_for_tests(body) for body in yaml.safe_load_all(MANIFESTS.read_text()) if body]
         feed = yaml.safe_dump_all(objects)
         self.cluster.kubectl("apply", "--server-side", "--filename=-", feed=feed)
-        self.cluster.kubectl("wait", "--for=condition=Established", "crd/applications.argoproj.io", "--timeout=30s")
+        poll(self._kinds, lambda kinds: kinds >= KINDS, 60, "the API server does not serve its kinds")
         self.cluster.apply(DEFAULT_PROJECT)
         self.cluster.patch("Secret", "argocd-secret", {"stringData": {"server.secretkey": secrets.token_hex(32)}})
         self.cluster.kubectl("rollout", "status", "deployment/argocd-repo-server", "--timeout=300s")
         self.cluster.kubectl("rollout", "status", "statefulset/argocd-application-controller", "--timeout=300s")
+
+    def _kinds(self) -> set[str]:
+        return set(self.cluster.kubectl("api-resources", "--api-group=argoproj.io", "--output=name").split())
 
     def configure(self, settings: dict[str, str | None]) -> None:
         """Set keys of its ConfigMap; None takes one away."""
