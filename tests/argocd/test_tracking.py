@@ -33,6 +33,10 @@ def labelled(platform: Platform, before: list[str]) -> Iterator[Platform]:
     yield platform
     platform.argo.configure({METHOD: None})
     platform.argo.restart()
+    # An Application that is deleted before it has written its annotations again leaves its objects behind.
+    for name in (*APPLICATIONS, "labelled"):
+        platform.argo.refresh(name)
+        platform.argo.wait(name, health="Healthy", timeout=180)
 
 
 def test_everything_stays_synced_and_healthy(labelled: Platform):
