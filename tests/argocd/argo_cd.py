@@ -84,6 +84,15 @@ class ArgoCD:
             self.cluster.patch("Application", name, {"metadata": {"annotations": annotations}})
             self.cluster.wait("Application", name, _is_refreshed, 60, "it to be refreshed")
 
+    def sync(self, name: str) -> None:
+        """Have it apply an Application, be it Synced or not, and wait until it has."""
+
+        def done(body: Body) -> bool:
+            return "operation" not in body and body["status"]["operationState"]["phase"] == "Succeeded"
+
+        self.cluster.patch("Application", name, {"operation": {"sync": {}}})
+        self.cluster.wait("Application", name, done, 120, "it to be synced")
+
     def wait(self, name: str, *, health: str, timeout: float, sync: str = "Synced") -> Body:
         """Wait until an Application is so, and return it."""
 
