@@ -13,15 +13,17 @@ from cairn.api.pipelinerun_status import ArtifactStatus, StepStatus
 from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.step import Step
 from cairn.api.time import parse
-from cairn.components.artifact_store.local import Local as LocalStore
-from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
+from cairn.components.artifact_store.local.config import LocalConfig as LocalStoreConfig
+from cairn.components.artifact_store.local.store import Local as LocalStore
 from cairn.components.artifact_store.s3.config import S3Config
 from cairn.components.artifact_store.s3.store import S3
 from cairn.components.base import ArtifactStore, StepOperator
-from cairn.components.orchestrator.kubernetes import KubernetesConfig, KubernetesJobs
-from cairn.components.orchestrator.local import Local, LocalConfig
-from cairn.components.step_operator.kubernetes import KubernetesConfig as StepOperatorConfig
-from cairn.components.step_operator.kubernetes import KubernetesPods
+from cairn.components.orchestrator.kubernetes.config import KubernetesConfig
+from cairn.components.orchestrator.kubernetes.orchestrator import KubernetesJobs
+from cairn.components.orchestrator.local.config import LocalConfig
+from cairn.components.orchestrator.local.orchestrator import Local
+from cairn.components.step_operator.kubernetes.config import KubernetesConfig as StepOperatorConfig
+from cairn.components.step_operator.kubernetes.step_operator import KubernetesPods
 from cairn.runs.graph import StepGraph
 from cairn.runs.instances import RunSteps
 from cairn.runs.items import InstanceMaker

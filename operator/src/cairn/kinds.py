@@ -12,7 +12,7 @@ from cairn.api.pipelinerun import PipelineRunSpec
 from cairn.api.pipelinerun_status import PipelineRunStatus
 from cairn.api.stack import StackSpec, StackStatus
 from cairn.api.stack_component import StackComponentStatus
-from cairn.components.registry import spec_model
+from cairn.components.configs import spec_model
 
 AGE = Column("Age", ".metadata.creationTimestamp", "Time since it was created.", type="date")
 

@@ -1,27 +1,24 @@
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
 
 from cairn.api.base import JsonObject, first_problem
-from cairn.components.base import TYPE_DESCRIPTIONS
-from cairn.components.registry import UnknownFlavorError, flavors, load, spec_model
+from cairn.components.component_types import TYPE_DESCRIPTIONS
+from cairn.components.configs import configs, spec_model
+from cairn.components.registry import UnknownFlavorError, flavors, load
 from tests.unit.builders import BUCKET_SPEC, DISK_SPEC, GPU_SPEC, JOBS_SPEC, LAPTOP_SPEC, component_body
 
 
-def test_every_module_of_a_component_type_brings_a_flavor():
-    packages = ["".join(f"_{c.lower()}" if c.isupper() else c for c in type_name) for type_name in TYPE_DESCRIPTIONS]
-    modules = {
-        f"cairn.components.{package}.{info.name}"
-        for package in packages
-        for info in pkgutil.iter_modules(importlib.import_module(f"cairn.components.{package}").__path__)
+def test_what_can_be_written_is_what_there_is_behaviour_for():
+    behaviour = {
+        type_: {name: flavor.config_model for name, flavor in members.items()} for type_, members in flavors().items()
     }
 
-    found = [flavor.__module__ for members in flavors().values() for flavor in members.values()]
-    assert [name for name in modules if not any(f"{module}.".startswith(f"{name}.") for module in found)] == []
+    assert behaviour == configs()
 
 
 def test_every_type_has_a_description_and_a_flavor():
@@ -70,3 +67,13 @@ def test_the_spec_s_model_has_a_field_for_each_type():
     fields = spec_model().model_fields
 
     assert [field.alias for field in fields.values()] == list(flavors())
+
+
+def test_what_can_be_written_is_known_without_what_it_takes_to_do_it():
+    program = "import sys, cairn.components.configs as c; c.spec_model(); print(*sys.modules)"
+
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert {"kopf", "kubernetes", "aiohttp", "botocore", "obstore"}.isdisjoint(imported)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from cairn.api.pipelinerun import RunSpec
-from cairn.components.artifact_store.local import Local, LocalConfig
-from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
+from cairn.components.artifact_store.local.config import LocalConfig
+from cairn.components.artifact_store.local.store import Local
+from cairn.components.model_registry.mlflow.config import MLflowRegistryConfig
+from cairn.components.model_registry.mlflow.registry import MLflowRegistry
 from cairn.runs.registration_validation import decided_before_start
 from cairn.runs.validation import problems_of
 from cairn.stacks.resolution import UsableStack

@@ -186,3 +186,8 @@ class SecretKeyRef(Model):
 
     name: ObjectName = Field(description="Name of the Secret, in this namespace.")
     key: SecretKey = Field(description="Key within the Secret's data.")
+
+
+def snake_case(name: str) -> str:
+    """Return a name of the API, such as artifactStore, as Python has it: artifact_store."""
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)

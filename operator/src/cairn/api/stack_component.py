@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, create_model
 
-from cairn.api.base import Model, Rule, Timestamp, rules
+from cairn.api.base import Model, Rule, Timestamp, rules, snake_case
 from cairn.api.conditions import Condition
 
 Flavors = Mapping[str, type[Model]]
@@ -82,7 +82,7 @@ def _union(
     count = " + ".join(f"(has(self.{member}) ? 1 : 0)" for member in members)
     same = " && ".join(f"has(self.{member}) == has(oldSelf.{member})" for member in members)
     fields: dict[str, Any] = {
-        _snake(member): (model | None, Field(default=None, alias=member, description=descriptions[member]))
+        snake_case(member): (model | None, Field(default=None, alias=member, description=descriptions[member]))
         for member, model in members.items()
     }
     built = create_model(name, __base__=Model, __doc__=doc, **fields)
@@ -99,7 +99,3 @@ def _union(
 
 def _first_paragraph(model: type[Model]) -> str:
     return (model.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)

@@ -5,31 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from cairn.api.base import JsonObject, Model
 from cairn.api.pod_template import PodTemplate
+from cairn.api.workloads import Workload
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.store import Key
+from cairn.components.component_types import (
+    ARTIFACT_STORE,
+    EXPERIMENT_TRACKER,
+    MODEL_REGISTRY,
+    ORCHESTRATOR,
+    STEP_OPERATOR,
+)
 from cairn.components.errors import ComponentError
 from cairn.components.records import TrackerClient
 from cairn.components.step_access import StepAccess
 
 Config = TypeVar("Config", bound=Model)
-
-ORCHESTRATOR = "orchestrator"
-ARTIFACT_STORE = "artifactStore"
-EXPERIMENT_TRACKER = "experimentTracker"
-MODEL_REGISTRY = "modelRegistry"
-STEP_OPERATOR = "stepOperator"
-
-TYPE_DESCRIPTIONS: Mapping[str, str] = {
-    ORCHESTRATOR: "Runs the steps of a pipeline.",
-    ARTIFACT_STORE: "Keeps the artifacts that steps write.",
-    EXPERIMENT_TRACKER: "Records runs: their parameters, metrics, artifacts and ends.",
-    MODEL_REGISTRY: "Keeps versions of models under their names.",
-    STEP_OPERATOR: "Runs single steps in a way of its own, such as on nodes with a GPU.",
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ class Surroundings(Protocol):
 
 
 class Flavor(ABC, Generic[Config]):
-    """One flavor of one component type. A flavor is a module: its configuration model and its behaviour."""
+    """One flavor of one component type. What can be written of it is its package's module `config`."""
 
     type: ClassVar[str]
     flavor: ClassVar[str]
@@ -131,9 +125,6 @@ class Flavor(ABC, Generic[Config]):
         Every failure that the component's owner can mend becomes a `Verdict` with its own reason. Errors of the
         Kubernetes API itself are raised (ApiError) and lead to another try.
         """
-
-
-Workload = Literal["Job", "Pod"]
 
 
 class Orchestrator(Flavor[Config]):

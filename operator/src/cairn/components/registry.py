@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import cairn.components as components_package
-from cairn.api.base import JsonObject, Model
-from cairn.api.stack_component import build_spec
-from cairn.components.base import TYPE_DESCRIPTIONS, Flavor
+from cairn.api.base import JsonObject
+from cairn.components.base import Flavor
+from cairn.components.component_types import TYPE_DESCRIPTIONS
 
 AnyFlavor = Flavor[Any]
 
@@ -30,16 +30,6 @@ def flavors() -> Mapping[str, Mapping[str, type[AnyFlavor]]]:
     for flavor in sorted(_discover(), key=lambda flavor: flavor.flavor):
         found[flavor.type][flavor.flavor] = flavor
     return found
-
-
-@cache
-def spec_model() -> type[Model]:
-    """Return the model of `StackComponent.spec`."""
-    configs = {
-        type_name: {name: flavor.config_model for name, flavor in members.items()}
-        for type_name, members in flavors().items()
-    }
-    return build_spec(configs, TYPE_DESCRIPTIONS)
 
 
 def load(component: JsonObject) -> AnyFlavor:

@@ -8,7 +8,13 @@ from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
 from cairn.api.stack import StackSpec
-from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, MODEL_REGISTRY, ORCHESTRATOR, STEP_OPERATOR
+from cairn.components.component_types import (
+    ARTIFACT_STORE,
+    EXPERIMENT_TRACKER,
+    MODEL_REGISTRY,
+    ORCHESTRATOR,
+    STEP_OPERATOR,
+)
 
 
 def references(spec: StackSpec) -> Iterator[tuple[str, str]]:

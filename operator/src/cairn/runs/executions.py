@@ -10,7 +10,8 @@ from cairn.clients.clock import Clock
 from cairn.clients.cluster import Cluster
 from cairn.clients.store import Key
 from cairn.clients.wake import Wake
-from cairn.components.base import ORCHESTRATOR, StoreClient
+from cairn.components.base import StoreClient
+from cairn.components.component_types import ORCHESTRATOR
 from cairn.components.connections import Connections
 from cairn.components.orchestrator.kubeflow.orchestrator import Kubeflow
 from cairn.runs.execution import Execution

@@ -14,7 +14,7 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.condition_events import EventType, Told, failures_warn
 from cairn.clients.kubernetes import PIPELINE_RUNS, STACKS
 from cairn.clients.store import Key
-from cairn.components.base import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
+from cairn.components.component_types import ARTIFACT_STORE, EXPERIMENT_TRACKER, ORCHESTRATOR
 from cairn.components.reconciler import READY
 from cairn.stacks.default_stack import default_contest
 from cairn.stacks.progress import progress_of

@@ -18,18 +18,12 @@ from cairn.api.pod_template import EnvVar, PodTemplate
 from cairn.api.stack import BUILT_IN_STACK, ComponentStatus, StackSpec
 from cairn.clients.cluster import Cluster
 from cairn.clients.store import Key
-from cairn.components.artifact_store.local import Local as LocalStore
-from cairn.components.artifact_store.local import LocalConfig as LocalStoreConfig
-from cairn.components.base import (
-    EXPERIMENT_TRACKER,
-    ArtifactStore,
-    ExperimentTracker,
-    ModelRegistry,
-    Orchestrator,
-    StepOperator,
-)
-from cairn.components.orchestrator.local import Local as LocalOrchestrator
-from cairn.components.orchestrator.local import LocalConfig as LocalOrchestratorConfig
+from cairn.components.artifact_store.local.config import LocalConfig as LocalStoreConfig
+from cairn.components.artifact_store.local.store import Local as LocalStore
+from cairn.components.base import ArtifactStore, ExperimentTracker, ModelRegistry, Orchestrator, StepOperator
+from cairn.components.component_types import EXPERIMENT_TRACKER
+from cairn.components.orchestrator.local.config import LocalConfig as LocalOrchestratorConfig
+from cairn.components.orchestrator.local.orchestrator import Local as LocalOrchestrator
 from cairn.components.progress import UNKNOWN_FLAVOR
 from cairn.components.registry import AnyFlavor, UnknownFlavorError, load
 from cairn.components.usage import references

@@ -7,7 +7,8 @@ import pytest
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import AlreadyExistsError, ApiError, Kubernetes, NotFoundError, Resource
-from cairn.components.artifact_store.local import Local, LocalConfig
+from cairn.components.artifact_store.local.config import LocalConfig
+from cairn.components.artifact_store.local.store import Local
 from cairn.components.artifact_store.s3.config import S3Config
 from cairn.components.artifact_store.s3.store import S3
 

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import ApiError, ForbiddenError, InvalidError
-from cairn.components.artifact_store.local import LocalConfig, conflict, judge, should_grow, unusable
+from cairn.components.artifact_store.local.config import LocalConfig
+from cairn.components.artifact_store.local.store import conflict, judge, should_grow, unusable
 from tests.unit.builders import ALONE
 
 from .conftest import FakeKubernetes, local

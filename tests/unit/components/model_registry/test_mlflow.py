@@ -10,7 +10,8 @@ from cairn.api.base import JsonObject
 from cairn.clients.kubernetes import STACK_COMPONENTS
 from cairn.clients.rest import Access
 from cairn.components.experiment_tracker.mlflow.client import MLflowClient
-from cairn.components.model_registry.mlflow.registry import MLflowRegistry, MLflowRegistryConfig
+from cairn.components.model_registry.mlflow.config import MLflowRegistryConfig
+from cairn.components.model_registry.mlflow.registry import MLflowRegistry
 from cairn.components.model_versions import ModelVersion
 from cairn.components.neighbours import Neighbours
 from cairn.components.records import TrackerError, TrackerUnavailableError

@@ -13,7 +13,8 @@ from cairn.clients.cluster import Cluster
 from cairn.clients.kfp import KubeflowPipelines
 from cairn.clients.store import Key, key_of
 from cairn.clients.wake import Wake
-from cairn.components.base import ARTIFACT_STORE, ORCHESTRATOR, ArtifactStore, StoreClient
+from cairn.components.base import ArtifactStore, StoreClient
+from cairn.components.component_types import ARTIFACT_STORE, ORCHESTRATOR
 from cairn.components.connections import Connections
 from cairn.components.neighbours import Neighbours
 from cairn.components.orchestrator.kubeflow.orchestrator import Kubeflow

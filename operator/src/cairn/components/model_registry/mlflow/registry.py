@@ -1,25 +1,15 @@
-"""The model registry `mlflow`: its configuration and its check."""
+"""The model registry `mlflow`: its check."""
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from cairn.api.base import LocalRef, Model
 from cairn.clients.kubernetes import Kubernetes
 from cairn.clients.mlflow import MLflow
 from cairn.clients.rest import RestError
 from cairn.components.base import ModelRegistry, Surroundings, Verdict
 from cairn.components.experiment_tracker.mlflow.diagnosis import explain
 from cairn.components.experiment_tracker.mlflow.tracker import MLflowTracker
+from cairn.components.model_registry.mlflow.config import MLflowRegistryConfig
 from cairn.components.secrets import UnusableError
-
-
-class MLflowRegistryConfig(Model):
-    """Keeps versions of models in the registry of an MLflow server."""
-
-    tracker_ref: LocalRef = Field(
-        description="StackComponent experimentTracker.mlflow whose server has the registry. Stacks name it, too."
-    )
 
 
 class MLflowRegistry(ModelRegistry[MLflowRegistryConfig]):

@@ -1,24 +1,11 @@
-"""The step operator `kubernetes`: a step's pod with other settings, such as a node with a GPU."""
+"""How the step operator `kubernetes` runs steps, and its check."""
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from cairn.api.base import Model
-from cairn.api.pod_template import PodTemplate, ResourceRequirements
+from cairn.api.pod_template import PodTemplate
 from cairn.clients.kubernetes import Kubernetes
 from cairn.components.base import StepOperator, Surroundings, Verdict
-
-
-class KubernetesConfig(Model):
-    """Runs the steps that ask for it in pods with these settings, such as on nodes with a GPU."""
-
-    pod_template: PodTemplate | None = Field(
-        default=None, description="Additions to the pod of a step that asks for this step operator."
-    )
-    resources: ResourceRequirements | None = Field(
-        default=None, description="CPU, memory and devices of such a step's container, where the step gives none."
-    )
+from cairn.components.step_operator.kubernetes.config import KubernetesConfig
 
 
 class KubernetesPods(StepOperator[KubernetesConfig]):

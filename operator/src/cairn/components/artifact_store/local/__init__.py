@@ -1,0 +1,1 @@
+"""The artifact store `local`: a PersistentVolumeClaim of the cluster."""
