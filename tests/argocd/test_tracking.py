@@ -34,8 +34,8 @@ def labelled(platform: Platform, before: list[str]) -> Iterator[Platform]:
     platform.argo.configure({METHOD: None})
     platform.argo.restart()
     # Only a sync writes the annotations again; what has none is not the Application's to delete.
-    for name in (*APPLICATIONS, "labelled"):
-        platform.argo.sync(name)
+    for application in platform.argo.cluster.list("Application"):
+        platform.argo.sync(application["metadata"]["name"])
 
 
 def test_everything_stays_synced_and_healthy(labelled: Platform):
